@@ -1,0 +1,46 @@
+"""`python -m pytest_distill.contracts.export_schemas`: the JSON Schema of every file that we write, into schemas/ beside this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_distill import storage
+from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
+from pytest_distill.contracts.base import Contract
+from pytest_distill.contracts.ledger import LedgerEntry
+from pytest_distill.contracts.manifest import Created, Manifest
+from pytest_distill.contracts.run import RunRecord, RunTimes
+from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
+
+FOLDER = Path(__file__).parent / "schemas"
+
+# File name of the schema -> the model of the file it describes.
+FORMATS: dict[str, type[Contract]] = {
+    "manifest": Manifest,  # batches/<id>/manifest.json
+    "created": Created,  # batches/<id>/created.json
+    "evidence": RunRecord,  # evidence.json and evidence.public.json of a run
+    "run": RunTimes,  # run.json of a run
+    "verdict": Verdict,  # verdict.json of a run
+    "seal": Seal,  # seal.json of a run
+    "seal.dsse": Envelope,  # seal.dsse.json of an export
+    "ledger": LedgerEntry,  # one line of ledger.jsonl
+    "sft": SftRecord,  # one row of a stage 1 batch, one line of its dataset.jsonl
+    "candidate": Candidate,  # one row of its candidates-*.parquet
+    "qc_summary": QcSummary,  # its qc_summary.json
+    "session_manifest": SessionManifest,  # its session_manifest.json
+}
+
+
+def schema(name: str) -> bytes:
+    """The JSON Schema (draft 2020-12) of one format, as canonical bytes."""
+    value = FORMATS[name].model_json_schema(mode="validation", by_alias=True)
+    return storage.canonical_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **value})
+
+
+def main() -> None:
+    for name in FORMATS:
+        storage.write_bytes(FOLDER / f"{name}.schema.json", schema(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Every refusal of the project: one code, one line, one way out.
+
+A `DistillError` is what a user may see: `ERROR [E-CODE]: what happened. What to do.` on stderr and a non-zero exit.
+Anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Code(str, Enum):
+    """The codes a user can meet; the value is what is printed. Add, never rename: people grep for them."""
+
+    # workspace and policy
+    WORKSPACE = "E-WORKSPACE"  # no workspace, or not where it was said to be
+    POLICY = "E-POLICY"  # distill.toml does not parse, or names what does not exist
+    USAGE = "E-USAGE"  # options that contradict each other
+    EXTRA = "E-EXTRA-MISSING"  # an optional dependency is needed and not installed
+    # reading and batches
+    SOURCE = "E-SOURCE-NOTFOUND"  # no input file, or nothing readable in it
+    FORMAT = "E-SOURCE-FORMAT"  # a file that is not what it claims to be, as a whole
+    COLUMN = "E-COLUMN"  # a column is missing, reserved, mapped twice, or of a type we cannot keep
+    KIND = "E-KIND"  # the rows do not fit the kind, or the kind cannot be told
+    BATCH_NOTFOUND = "E-BATCH-NOTFOUND"
+    BATCH_EXISTS = "E-BATCH-EXISTS"
+    BATCH_CORRUPT = "E-BATCH-CORRUPT"  # bytes on disk differ from the batch's own sums, or the file list does
+    MANIFEST = "E-MANIFEST"  # a manifest (or another of our formats) that is malformed or of an unknown version
+    MANIFEST_COMMIT = "E-MANIFEST-COMMIT"  # an atomic write or rename failed
+    # gating
+    MEASURE = "E-MEASURE"  # a measure failed, or returned something that is no column of its rows
+    MEASURE_NAME = "E-MEASURE-NAME"  # one name for two measures, or for a measure and a column
+    GATE = "E-GATE"  # a gate that is declared wrongly: no literal id, id used twice, unknown limit
+    MASK = "E-MASK"  # a quarantine mask of the wrong length, type, or with nulls
+    EVIDENCE = "E-EVIDENCE"  # a gate that left none, or a figure that is no number
+    NOT_RUN = "E-GATE-NOT-RUN"  # a required gate did not run
+    TAINT = "E-RUN-TAINTED"  # something interfered with the run
+    # release
+    UNSEALED = "E-UNSEALED"  # no passing verdict for exactly these bytes
+    SEAL_STALE = "E-SEAL-STALE"  # policy, gates or plugins changed after the verdict
+    SEAL_INVALID = "E-SEAL-INVALID"  # seal malformed, forged, or of another batch
+    EXPORT_EXISTS = "E-EXPORT-EXISTS"
+    VERIFY = "E-VERIFY"  # an export that does not verify
+    KEY = "E-KEY"  # a signing or verifying key that cannot be used
+    LEDGER = "E-LEDGER"  # the chain is broken
+    # models and generation
+    MODEL = "E-MODEL"  # no model there, or one that only code or pickles could load
+    TEMPLATE = "E-TEMPLATE"  # a chat template was set again, or its tokens are in an input
+    SPECIAL_TOKENS = "E-SPECIAL-TOKENS"  # the tokenizer adds tokens that the prompt does not hold
+    SENTINEL = "E-SENTINEL"  # the model does not behave as a base model does
+    LABEL = "E-LABEL"  # a critic's label is not one token, or its log-probability is unknown
+    SERVER = "E-SERVER"  # a model server that cannot be reached, or answers what we cannot use
+    PROMPT = "E-PROMPT"  # a text that would break out of its place in a prompt
+    # pull requests
+    GIT = "E-GIT"  # the repository lacks a commit, or git refuses
+    COMMENT = "E-COMMENT"  # the summary of a pull request could not be posted
+
+
+class DistillError(Exception):
+    """A refusal with a code. `message` says what happened and where; `hint` says what to do next."""
+
+    def __init__(self, code: Code, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.message.rstrip('.')}. {self.hint}" if self.hint else self.message
+        return f"[{self.code.value}]: {one_line(text)}"
+
+    def line(self) -> str:
+        """The single line printed on stderr."""
+        return f"ERROR {self}"
+
+
+def one_line(text: str) -> str:
+    """`text` with every control character made visible, so that data can never move the cursor or forge a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
