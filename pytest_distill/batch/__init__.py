@@ -1,0 +1,1 @@
+"""Batches: rows on disk plus a manifest, written once and never edited."""

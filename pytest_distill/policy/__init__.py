@@ -1,0 +1,1 @@
+"""The policy: distill.toml as one checked model, and where the workspace is."""

@@ -1,0 +1,234 @@
+"""`distill.toml` as a model. Every table has defaults, so an empty file is a valid, strict policy."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from pytest_distill import storage
+from pytest_distill.errors import Code, DistillError
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Table(BaseModel):
+    """One table of the policy. Unknown keys are errors: a misspelt limit must not silently mean its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _as_path_text(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class PinnedFile(Table):
+    """A file the policy names, relative to the workspace. Its bytes, not its name, enter digests (see `pin`)."""
+
+    path: Text
+    _resolved: Path | None = PrivateAttr(default=None)
+    _sha256: str = PrivateAttr(default="")
+
+    def pin(self, root: Path) -> None:
+        """Resolves and hashes the file. Raises E-POLICY when it is not there."""
+        resolved = (root / self.path).expanduser()
+        if not resolved.is_file():
+            raise DistillError(Code.POLICY, f"distill.toml names {self.path}, which is no file", f"Looked at {resolved}.")
+        object.__setattr__(self, "_resolved", resolved)
+        object.__setattr__(self, "_sha256", storage.sha256_file(resolved))
+
+    @property
+    def resolved(self) -> Path:
+        assert self._resolved is not None, "policy files are pinned when the policy is loaded"
+        return self._resolved
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256
+
+
+File = Annotated[PinnedFile, BeforeValidator(_as_path_text)]
+
+
+class Tokenizer(Table):
+    """`path`: a tokenizer.json of the model that will be trained. Unset: the counting tokenizer that ships with us."""
+
+    path: File | None = None
+
+
+class Language(Table):
+    allowed: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+    min_confidence: float = Field(default=0.65, ge=0, le=1)
+
+
+class Benchmark(Table):
+    """A forbidden benchmark: JSONL, JSON, CSV or Parquet (also .gz/.zst), and which fields of it must not leak."""
+
+    name: Text
+    path: File
+    fields: tuple[Text, ...] = Field(min_length=1)
+
+
+class Contamination(Table):
+    benchmarks: tuple[Benchmark, ...] = ()
+
+
+class Duplicates(Table):
+    """Jaccard similarity of word 5-grams from which two rows are near duplicates."""
+
+    similarity: float = Field(default=0.8, gt=0, le=1)
+
+
+class Leakage(Table):
+    """More literal markers that must never appear in an answer, such as your own few-shot delimiter."""
+
+    markers: tuple[Text, ...] = ()
+
+
+class Privacy(Table):
+    """More patterns (RE2 syntax, linear time) by name; and values that are known to be harmless, such as example.com."""
+
+    patterns: dict[Text, Text] = {}
+    allow: tuple[Text, ...] = ()
+
+    @field_validator("patterns")
+    @classmethod
+    def linear(cls, patterns: dict[str, str]) -> dict[str, str]:
+        """RE2 runs in linear time whatever the pattern; what it cannot run (look-around, back-references) is refused here."""
+        if patterns:
+            import re2
+
+            quiet = re2.Options()
+            quiet.log_errors = False
+            for name, pattern in patterns.items():
+                try:
+                    re2.compile(pattern, quiet)
+                except re2.error as error:
+                    reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else error.args[0]
+                    raise ValueError(f"RE2 refuses the pattern {name!r}: {reason}") from error
+        return patterns
+
+
+class RecordSchema(Table):
+    """A JSON Schema (draft 2020-12) that every row has to satisfy."""
+
+    path: File | None = None
+
+
+class Card(Table):
+    """What the dataset card and the Croissant metadata of an export say that no batch can know."""
+
+    license: Text | None = None
+    creator: Text | None = None
+    url: Text | None = None
+
+
+class WaiverEntry(Table):
+    """An exception that people want: shown in verdict, seal and report, in force through the day it expires."""
+
+    gate: Text
+    reason: Text
+    who: Text
+    expires: dt.date
+
+
+class Required(Table):
+    """Gate ids that must exist and pass, whatever the gates folder holds."""
+
+    gates: tuple[Text, ...] = ()
+
+
+LimitSetting = float | int | str | bool | tuple[str, ...]
+
+
+class Policy(Table):
+    schema_version: Literal[1] = 1
+    tokenizer: Tokenizer = Tokenizer()
+    language: Language = Language()
+    contamination: Contamination = Contamination()
+    duplicates: Duplicates = Duplicates()
+    leakage: Leakage = Leakage()
+    privacy: Privacy = Privacy()
+    record_schema: RecordSchema = RecordSchema()
+    card: Card = Card()
+    required: Required = Required()
+    gates: dict[Text, dict[Text, LimitSetting]] = {}
+    waivers: tuple[WaiverEntry, ...] = ()
+    _sha256: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def unique(self) -> Policy:
+        waived = [w.gate for w in self.waivers]
+        if len(set(waived)) != len(waived):
+            raise ValueError("two waivers name one gate")
+        names = [b.name for b in self.contamination.benchmarks]
+        if len(set(names)) != len(names):
+            raise ValueError("two benchmarks have one name")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Digest of distill.toml's bytes and of every file it names."""
+        return self._sha256
+
+    def table(self, name: str) -> Table:
+        """One table by name, as `@measure(config=…)` asks for it."""
+        found = getattr(self, name, None)
+        if not isinstance(found, Table):
+            raise DistillError(Code.POLICY, f"the policy has no table [{name}]")
+        return found
+
+    def table_digest(self, name: str) -> str:
+        """Digest of a table's values, files by content. Part of the key of every measure that is given the table."""
+        return storage.sha256_bytes(storage.canonical_json(by_content(self.table(name))))
+
+    def pin(self, root: Path, data: bytes) -> None:
+        """Resolves and hashes every file the policy names and fixes the policy's digest."""
+        files = list(pinned_files(self))
+        for file in files:
+            file.pin(root)
+        if self.record_schema.path is not None:  # a schema that cannot be used is known now, not when the gate runs
+            from pytest_distill.policy.record_schema import load_validator
+
+            load_validator(self.record_schema.path.resolved.read_bytes(), self.record_schema.path.path)
+        parts = [storage.sha256_bytes(data), *(f"{file.path}:{file.sha256}" for file in files)]
+        object.__setattr__(self, "_sha256", storage.sha256_bytes("\n".join(parts).encode()))
+
+
+def pinned_files(value: Any) -> list[PinnedFile]:
+    """Every file below a table, in declaration order."""
+    if isinstance(value, PinnedFile):
+        return [value]
+    if isinstance(value, BaseModel):
+        return [file for name in type(value).model_fields for file in pinned_files(getattr(value, name))]
+    if isinstance(value, tuple):
+        return [file for item in value for file in pinned_files(item)]
+    if isinstance(value, dict):
+        return [file for item in value.values() for file in pinned_files(item)]
+    return []
+
+
+def by_content(value: Any) -> Any:
+    """JSON values of a table, with each file replaced by the digest of its bytes."""
+    if isinstance(value, PinnedFile):
+        return {"sha256": value.sha256}
+    if isinstance(value, BaseModel):
+        return {name: by_content(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, (tuple, list)):
+        return [by_content(item) for item in value]
+    if isinstance(value, dict):
+        return {key: by_content(item) for key, item in value.items()}
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return value

@@ -1,0 +1,135 @@
+"""Where the workspace is and what its folders are called. Finding it, loading its policy."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pytest_distill.contracts.base import first_problem
+from pytest_distill.contracts.manifest import BATCH_ID
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.model import Policy
+
+POLICY_FILE = "distill.toml"
+RUN_FOLDER = re.compile(r"\d{6,}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with a policy. `implicit` means none was found and defaults rule (a single file judged ad hoc)."""
+
+    root: Path
+    policy: Policy
+    implicit: bool = False
+
+    @property
+    def batches(self) -> Path:
+        return self.root / "batches" if not self.implicit else self.state / "batches"
+
+    @property
+    def gates(self) -> Path:
+        """The workspace's own gates. Without a workspace there are none, whatever folder is called so."""
+        return self.root / "gates" if not self.implicit else self.state / "gates"
+
+    @property
+    def state(self) -> Path:
+        """What the tool writes besides batches: runs, ledger, cache."""
+        return self.root / ".distill"
+
+    @property
+    def runs(self) -> Path:
+        return self.state / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.state / "cache"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / "ledger.jsonl"
+
+    def batch_folder(self, batch_id: str) -> Path:
+        if not BATCH_ID.fullmatch(batch_id):
+            raise DistillError(Code.USAGE, f"{batch_id!r} is no batch id", "Use letters, digits, '.', '_' and '-', at most 100.")
+        return self.batches / batch_id
+
+    def run_folders(self, batch_id: str) -> list[Path]:
+        """The folders of all runs that judged a batch, oldest first. Their names are a running number."""
+        folder = self.runs / batch_id
+        return (
+            sorted((p for p in folder.iterdir() if RUN_FOLDER.fullmatch(p.name)), key=lambda p: int(p.name))
+            if folder.is_dir()
+            else []
+        )
+
+    def new_run_folder(self, batch_id: str) -> Path:
+        """Makes the folder of the next run. Making it claims its number, so two runs that start at once get two."""
+        last = self.run_folders(batch_id)
+        number = int(last[-1].name) + 1 if last else 1
+        while True:
+            folder = self.runs / batch_id / f"{number:06d}"
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+
+
+def find(start: Path) -> Path | None:
+    """The nearest folder from `start` upwards with a policy, or None."""
+    for folder in (start, *start.parents):
+        if policy_source(folder) is not None:
+            return folder
+    return None
+
+
+def policy_source(folder: Path) -> Path | None:
+    """The file that makes `folder` a workspace: distill.toml, or a pyproject.toml with [tool.distill]."""
+    own = folder / POLICY_FILE
+    if own.is_file():
+        return own
+    project = folder / "pyproject.toml"
+    if project.is_file() and b"[tool.distill" in project.read_bytes():
+        return project
+    return None
+
+
+def load(folder: Path | None = None, *, start: Path | None = None, allow_implicit: bool = False) -> Workspace:
+    """Loads the workspace `folder`, or the nearest one from `start` (default: the current folder) upwards.
+
+    Raises E-WORKSPACE when there is none (unless `allow_implicit`), E-POLICY when its policy is not valid.
+    """
+    start = (start or Path.cwd()).resolve()
+    root = folder.resolve() if folder is not None else find(start)
+    if root is None:
+        if allow_implicit:
+            return Workspace(start, parse(b"", start, name="the default policy"), implicit=True)
+        raise DistillError(Code.WORKSPACE, f"no {POLICY_FILE} in {start} or above", "`distill init` makes a workspace here.")
+    source = policy_source(root)
+    if source is None:
+        raise DistillError(Code.WORKSPACE, f"{root} holds no {POLICY_FILE}", f"`distill init {root}` makes a workspace there.")
+    return Workspace(root, parse(source.read_bytes(), root, name=source.name))
+
+
+def parse(data: bytes, root: Path, *, name: str) -> Policy:
+    """A checked policy from TOML bytes, with every file it names found and hashed."""
+    try:
+        values: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DistillError(Code.POLICY, f"{name} is no TOML: {error}", "Mend that line.") from error
+    if name == "pyproject.toml":
+        values = values.get("tool", {}).get("distill", {})
+    try:
+        policy = Policy.model_validate(values)
+    except ValidationError as error:
+        raise DistillError(
+            Code.POLICY, f"{name}: {first_problem(error)}", "`distill gates list` shows gates and limits."
+        ) from error
+    policy.pin(root, data)
+    return policy
