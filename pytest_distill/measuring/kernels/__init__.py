@@ -1,0 +1,1 @@
+"""Compiled text kernels over flat Arrow buffers. They know bytes and numbers, no batches and no policy."""
