@@ -1,0 +1,338 @@
+"""One gate run from start to verdict: resolves the batch, registers the plugin objects, writes what was found.
+
+An INCOMPLETE record is written before anything runs and replaced only at the end, so that a run that dies says "no" too.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_distill import clock, ledger, storage
+from pytest_distill.batch.batch import Batch, open_batch
+from pytest_distill.batch.digest import files_below
+from pytest_distill.contracts.manifest import BATCH_ID
+from pytest_distill.contracts.run import GateRecord, Rows, RunRecord, RunTimes
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.gating import fixtures, judge
+from pytest_distill.gating.collector import Collector
+from pytest_distill.gating.columns import Columns
+from pytest_distill.gating.keeper import Keeper
+from pytest_distill.gating.modes import PASSED, looks_only
+from pytest_distill.gating.quarantine import write_quarantine
+from pytest_distill.gating.terminal import Terminal
+from pytest_distill.measuring.cache import Cache
+from pytest_distill.measuring.code import CodeDigests
+from pytest_distill.measuring.plan import Planner
+from pytest_distill.measuring.scan import Scan
+from pytest_distill.measuring.standard import standard_measures, standard_modules
+from pytest_distill.policy import workspace as workspaces
+from pytest_distill.policy.workspace import Workspace
+from pytest_distill.release.seal import SEAL, refusals, write_seal
+from pytest_distill.release.verdict import EVIDENCE, VERDICT, write_verdict
+from pytest_distill.suite import declared as declarations
+from pytest_distill.suite import digest
+from pytest_distill.suite.declared import Declared
+
+TIMES = "run.json"
+REPORTED_ROWS = 100_000  # up to here the page takes a quarter of a second, so every run has one
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a verdict is bound to besides the batch. Taken at the start and again at the end: they have to agree."""
+
+    batch: str
+    policy: str
+    gates: str
+    plugins: str
+
+    @property
+    def run_id(self) -> str:
+        """The same bytes under the same policy, gates and plugins are the same judgement."""
+        return storage.sha256_bytes(f"{self.batch}\n{self.policy}\n{self.gates}\n{self.plugins}".encode())[:16]
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Inode, size and times of every file: what a file that was exchanged and put back does not have any more."""
+    facts = {name: (folder / name).stat() for name in files_below(folder)}
+    return {name: (f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for name, f in facts.items()}
+
+
+def bind(workspace: Workspace, batch: Batch) -> Binding:
+    return Binding(batch.sha256, workspace.policy.sha256, digest.gates_digest(workspace), digest.plugins_digest())
+
+
+def start(config: pytest.Config) -> None:
+    """Called by the plugin when there is a batch to judge. A refusal is our one line on stderr and exit code 4."""
+    try:
+        _start(config)
+    except DistillError as error:
+        print(error.line(), file=sys.stderr)  # noqa: T201 - pytest would put a second "ERROR:" before it
+        raise pytest.UsageError() from error
+
+
+def _start(config: pytest.Config) -> None:
+    option = config.option
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    controller = worker is None and config.getoption("dist", "no") != "no"
+    folder = Path(option.distill_workspace) if option.distill_workspace else None
+    workspace = workspaces.load(folder, start=config.invocation_params.dir, allow_implicit=True)
+    if worker is not None:
+        batch = open_batch(Path(worker["distill_batch"]))
+    else:
+        batch = resolve(workspace, option.distill_batch, option.distill_kind, config.invocation_params.dir)
+    gates = declarations.declared_gates(workspace)
+    declarations.check_policy(gates, workspace.policy)
+    collector = Collector(declarations.suite_folder(), workspace.gates, workspace.batches)
+    explicit = config.args_source is pytest.Config.ArgsSource.ARGS
+    config.args = collector.arguments(list(config.args), explicit=explicit)
+    register(config, collector, "distill-collector")
+
+    keeper = Keeper(config, workspace, batch, gates, collector)
+    modules = standard_modules()
+    cache = None if option.distill_no_cache else Cache(workspace.cache)
+    scan = Scan(batch, workspace.policy, cache, **({"workers": option.distill_workers} if option.distill_workers else {}))
+    planner = Planner(frozenset(batch.column_names), batch.kind, workspace.policy, CodeDigests(workspace), batch.manifest.columns)
+    keeper.columns = Columns(keeper, scan, planner, standard_measures(modules))
+    config.stash[fixtures.KEEPER] = keeper
+    register(config, fixtures, "distill-fixtures")
+    for module in modules:
+        register(config, module, module.__name__)
+
+    looking_only = looks_only(config)
+    if not looking_only:
+        run = Run(config, workspace, batch, gates, keeper, bind(workspace, batch), controller=controller)
+        if worker is not None:
+            run.folder = Path(worker["distill_run"])
+        else:
+            run.begin()
+        register(config, run, "distill-run")
+        register(config, Terminal(run, config), "distill-terminal")
+    if controller:
+        from pytest_distill.gating.xdist import OneWorker
+
+        register(config, OneWorker(batch, run.folder if not looking_only else None), "distill-xdist")
+    register(config, keeper, "distill-keeper")
+
+
+def register(config: pytest.Config, plugin: object, name: str) -> None:
+    """Registers one of our plugin objects. Raises E-RUN-TAINTED for a blocked name, which pytest passes over in silence."""
+    if config.pluginmanager.register(plugin, name) is None:
+        raise DistillError(Code.TAINT, f"the plugin {name} is blocked", f"Without it nothing is judged: leave out -p no:{name}.")
+
+
+def resolve(workspace: Workspace, name: str, kind: str | None, here: Path) -> Batch:
+    """The batch of that id, or the one made on the spot from a data file of that name."""
+    file = (here / name).resolve()
+    known = BATCH_ID.fullmatch(name) is not None and workspace.batch_folder(name).is_dir()
+    if not known and not file.is_file() and (Path(name).name != name or Path(name).suffix):
+        raise DistillError(
+            Code.SOURCE,
+            f"{name} is neither a file here nor a batch of {workspace.root.name}",
+            "`distill list` shows the batches.",
+        )
+    if known or not file.is_file():
+        return open_batch(workspace.batch_folder(name))
+    from pytest_distill.batch.ingest import ingest_ad_hoc
+
+    return ingest_ad_hoc(file, workspace, kind=kind)
+
+
+@dataclass(eq=False)
+class Run:
+    """The plugin object that frames the session: INCOMPLETE at its start, the verdict at its end."""
+
+    config: pytest.Config
+    workspace: Workspace
+    batch: Batch
+    gates: dict[str, Declared]
+    keeper: Keeper
+    binding: Binding
+    controller: bool = False
+    folder: Path = Path()
+    record: RunRecord | None = None
+    exported: Path | None = None
+    reported: Path | None = None
+    unreported: DistillError | None = None
+    error: DistillError | None = None
+    _stamps: dict[str, tuple[int, ...]] = field(init=False)
+    _started: float = field(default_factory=time.perf_counter)
+    _started_at: str = field(default_factory=clock.timestamp)
+
+    def __post_init__(self) -> None:
+        self._stamps = stamps(self.batch.folder)
+
+    def begin(self) -> None:
+        self.folder = self.workspace.new_run_folder(self.batch.id)
+        required = judge.required_ids(self.gates, (), self.workspace.policy)
+        record = self._record("INCOMPLETE", required, (), ("the run did not reach its end",), None, 0)
+        record.write(self.folder / EVIDENCE)
+        write_verdict(self.folder, record)
+
+    def _record(
+        self,
+        verdict: str,
+        required: tuple[str, ...],
+        gates: tuple[GateRecord, ...],
+        findings: tuple[str, ...],
+        quarantine: str | None,
+        quarantined: int,
+    ) -> RunRecord:
+        rows = self.batch.rows
+        return RunRecord.model_validate(
+            {
+                "run_id": self.binding.run_id,
+                "batch_id": self.batch.id,
+                "batch_sha256": self.binding.batch,
+                "kind": self.batch.kind,
+                "verdict": verdict,
+                "findings": findings,
+                "policy_sha256": self.binding.policy,
+                "gates_sha256": self.binding.gates,
+                "plugins": digest.plugins(),
+                "plugins_sha256": self.binding.plugins,
+                "required": required,
+                "gates": gates,
+                "rows": Rows(batch=rows, quarantined=quarantined, remaining=rows - quarantined),
+                "quarantine_sha256": quarantine,
+                "measures": self.keeper.columns.records(),
+            }
+        )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Outermost: judges before anyone else hears that the session is over, and sets the exit code after they did."""
+        if not self.controller:
+            if self.keeper.ran or not hasattr(self.config, "workerinput"):
+                self.finish()
+        else:
+            self.read()
+        if not hasattr(self.config, "workerinput"):
+            self.report()
+        result = yield
+        passed = self.record is not None and self.record.verdict == "PASSED" and self.error is None
+        if passed:
+            self.config.stash[PASSED] = True
+        if not passed and not hasattr(self.config, "workerinput") and int(session.exitstatus) in (0, 5):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return result
+
+    def finish(self) -> None:
+        """Judges and writes: quarantine, evidence, verdict, and the seal when the verdict is PASSED."""
+        self._still_the_same()
+        keeper, policy = self.keeper, self.workspace.policy
+        live, expired = judge.waivers(policy, clock.now().date())
+        seen = {g.seen.id: g.seen for g in keeper.gates.values()}
+        required = judge.required_ids(self.gates, seen, policy)
+        records = []
+        for gate_id in required:
+            declared = self.gates.get(gate_id.split("[", 1)[0])
+            if declared is None:
+                records.append(judge.absent(gate_id, "the policy requires it and nobody declares it", waiver=live.get(gate_id)))
+                continue
+            observed = seen.get(gate_id) or judge.Observation(declared, gate_id, findings=["it was not collected"])
+            observed.source_sha256 = storage.sha256_file(declared.file)
+            records.append(judge.record(observed, why_not=keeper.why_not(declared), waiver=live.get(declared.id), policy=policy))
+        for text in expired:
+            keeper.find(text)
+        verdict = judge.verdict(records, keeper.findings)
+        quarantined = self.batch.rows - keeper.population.remaining_count
+        sha256 = write_quarantine(self.folder, keeper) if quarantined else None
+        record = self._record(verdict, required, tuple(records), tuple(keeper.findings), sha256, quarantined)
+        if verdict == "PASSED" and (reasons := refusals(record)):  # such as: no row remains
+            verdict = "FAILED"
+            record = record.model_copy(update={"verdict": verdict, "findings": (*record.findings, *reasons)})
+        record.write(self.folder / EVIDENCE)
+        self._times().write(self.folder / TIMES)
+        write_verdict(self.folder, record)
+        facts = {"batch": self.batch.id, "run": self.folder.name, "verdict": verdict}
+        ledger.append(self.workspace.ledger, "verdict", **facts, sha256=storage.sha256_file(self.folder / VERDICT))
+        if verdict == "PASSED":
+            write_seal(self.folder, record)
+            ledger.append(self.workspace.ledger, "seal", **facts, sha256=storage.sha256_file(self.folder / SEAL))
+        self.record = record
+        if not hasattr(self.config, "workerinput"):
+            self.export()
+
+    def _still_the_same(self) -> None:
+        """Batch, policy, gates and plugins have to be what they were when the run began."""
+        try:
+            again = bind(
+                workspaces.load(self.workspace.root) if not self.workspace.implicit else self.workspace,
+                open_batch(self.batch.folder),
+            )
+        except DistillError as error:
+            self.keeper.find(f"at the end of the run: {error}")
+            return
+        for name in ("batch", "policy", "gates", "plugins"):
+            if getattr(again, name) != getattr(self.binding, name):
+                self.keeper.find(f"the {name} changed while the gates ran")
+        if stamps(self.batch.folder) != self._stamps:  # the same bytes again, perhaps, and perhaps not those that were read
+            self.keeper.find("files of the batch were written to or replaced while the gates ran")
+        plugins = self.config.pluginmanager
+        for name, plugin in (
+            ("distill-keeper", self.keeper),
+            ("distill-collector", self.keeper.collector),
+            ("distill-fixtures", fixtures),
+        ):
+            if plugins.get_plugin(name) is not plugin:
+                self.keeper.find(f"the plugin {name} was taken out while the gates ran")
+
+    def _times(self) -> RunTimes:
+        outcomes = self.keeper.columns.scan.outcomes.values()
+        return RunTimes(
+            started_at=self._started_at,
+            finished_at=clock.timestamp(),
+            seconds=round(time.perf_counter() - self._started, 3),
+            scans=self.keeper.columns.scan.scans,
+            measure_seconds={o.node.name: round(o.seconds, 4) for o in outcomes if o.status == "computed"},
+            command=tuple(str(a) for a in self.config.invocation_params.args),
+        )
+
+    def read(self) -> None:
+        """The controller of a distributed run judges nothing: it reads what the worker that ran the gates has written."""
+        self.record = RunRecord.load(self.folder / EVIDENCE)
+        if (self.record.run_id, self.record.batch_id) != (self.binding.run_id, self.batch.id):
+            self.error = DistillError(Code.TAINT, f"the worker judged {self.record.batch_id} and not what it was told to judge")
+            (self.folder / SEAL).unlink(missing_ok=True)
+            self.record = self._record("FAILED", self.record.required, (), (self.error.message,), None, 0)
+            self.record.write(self.folder / EVIDENCE)
+            write_verdict(self.folder, self.record)
+        self.export()
+
+    def export(self) -> None:
+        """`--distill-export=DIR`: the same export, with the same refusals, as `distill export`."""
+        out = self.config.option.distill_export
+        if not out or self.record is None or self.record.verdict != "PASSED" or self.error is not None:
+            return
+        from pytest_distill.release.export import export
+
+        try:
+            target = self.config.invocation_params.dir / out
+            self.exported = export(self.workspace, self.batch.id, target, self.config.option.distill_format, None)
+        except DistillError as error:
+            self.error = error
+
+    def report(self) -> None:
+        """`report.html` beside the evidence of a small batch, or `--distill-report=FILE`. Changes nothing about the verdict."""
+        out = self.config.option.distill_report
+        if self.record is None or not (out or self.batch.rows <= REPORTED_ROWS):
+            return
+        from pytest_distill.report import figures, judged, page
+
+        planned = self.keeper.columns
+        columns = None if self.controller else figures.Columns(planned.scan, planned.planner, planned.standard)
+        try:
+            run = judged.load(self.workspace, self.batch.id, int(self.folder.name))
+            self.reported = page.write(run, self.config.invocation_params.dir / out if out else None, columns)
+        except DistillError as error:
+            if out:  # somebody waits for that file
+                self.error = error
+            self.unreported = error

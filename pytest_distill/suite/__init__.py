@@ -1,0 +1,1 @@
+"""What gates exist, known without running them: declarations read from source, and digests of that source."""
