@@ -1,0 +1,1 @@
+"""Release: verdict -> seal -> export -> verify."""

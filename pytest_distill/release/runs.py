@@ -1,0 +1,126 @@
+"""Which run of a batch counts, and whether its seal still holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_distill import clock, ledger, storage
+from pytest_distill.batch.batch import Batch
+from pytest_distill.contracts.attestation import Verdict
+from pytest_distill.contracts.run import RunRecord
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.workspace import Workspace
+from pytest_distill.release.seal import SEAL, refusals, seal_of
+from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, QUARANTINE, VERDICT, public
+
+
+@dataclass(frozen=True)
+class SealedRun:
+    """A run whose seal was checked. The bytes are those that were checked; nothing is read again."""
+
+    record: RunRecord
+    judged_at: str
+    verdict: bytes
+    quarantine: bytes | None
+
+
+def judge_again(batch_id: str) -> str:
+    return f"Judge it: pytest --distill-batch={batch_id}"
+
+
+def see_why(batch_id: str) -> str:
+    return f"`distill show {batch_id} -v` quotes what was rejected. Mend the rows, or allow them in distill.toml; judge again."
+
+
+def newest_run(workspace: Workspace, batch_id: str) -> Path:
+    """The folder of a batch's newest run, finished or not. Raises E-UNSEALED when there is none."""
+    folders = workspace.run_folders(batch_id)
+    if not folders:
+        raise DistillError(Code.UNSEALED, f"the batch {batch_id} was never judged", judge_again(batch_id))
+    return folders[-1]
+
+
+def newest_record(workspace: Workspace, batch_id: str) -> RunRecord | None:
+    """The record of a batch's newest run, as it lies there; None when the batch was never judged or the run left none."""
+    folders = workspace.run_folders(batch_id)
+    return RunRecord.load(folders[-1] / EVIDENCE) if folders and (folders[-1] / EVIDENCE).is_file() else None
+
+
+def sealed_run(workspace: Workspace, batch: Batch) -> SealedRun:
+    """The newest run of `batch`, which must have passed, with everything its seal rests on recomputed.
+
+    The ledger has the last word on which verdict is the newest, so that removing the folder of a failed run does not bring an
+    older one back. Raises E-UNSEALED (never judged, did not finish, did not pass), E-SEAL-INVALID (files that are not what was
+    sealed, or that the ledger does not know), E-SEAL-STALE (policy, gates or plugins are no longer those that judged).
+    """
+    folder = newest_run(workspace, batch.id)
+    entries = [entry for entry in ledger.entries(workspace.ledger) if entry.batch == batch.id]
+    name = f"run {folder.name} of {batch.id}"
+    if not (folder / EVIDENCE).is_file() or not (folder / VERDICT).is_file():
+        raise DistillError(Code.UNSEALED, f"{name} did not finish: it still runs, or it was stopped", judge_again(batch.id))
+    evidence, verdict = _read(folder / EVIDENCE, name), _read(folder / VERDICT, name)
+    record = RunRecord.from_bytes(evidence, name=f"{EVIDENCE} of {name}")
+    if reasons := refusals(record):
+        next_step = judge_again(batch.id) if record.verdict == "INCOMPLETE" else see_why(batch.id)
+        earlier = " (an earlier run passed, but only the newest counts)" if any(e.event == "seal" for e in entries) else ""
+        raise DistillError(Code.UNSEALED, f"{name} is {record.verdict}: {'; '.join(reasons)}{earlier}", next_step)
+    newest = next((entry for entry in reversed(entries) if entry.event == "verdict"), None)
+    if newest is None or newest.facts.get("sha256") != storage.sha256_bytes(verdict):
+        raise _invalid(f"the ledger's newest verdict on the batch is not that of {name}", batch.id)
+    if record.batch_id != batch.id or record.batch_sha256 != batch.sha256 or record.rows.batch != batch.rows:
+        judged = f"{record.batch_id} {record.batch_sha256[:12]}… with {record.rows.batch} rows"
+        raise _invalid(f"{name} judged {judged}, the batch now is {batch.sha256[:12]}… with {batch.rows}", batch.id)
+    seal = _read(folder / SEAL, name)
+    quarantine = _read(folder / QUARANTINE, name) if (folder / QUARANTINE).is_file() else None
+    _check_files(name, record, evidence=evidence, verdict=verdict, seal=seal, quarantine=quarantine)
+    if not any(entry.event == "seal" and entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in entries):
+        raise _invalid(f"the ledger knows no such seal of {name}", batch.id)
+    if stale := staleness(workspace, record):
+        raise DistillError(Code.SEAL_STALE, f"since {name}: {'; '.join(stale)}", judge_again(batch.id))
+    return SealedRun(record=record, judged_at=newest.at, verdict=verdict, quarantine=quarantine)
+
+
+def staleness(workspace: Workspace, record: RunRecord) -> list[str]:
+    """What has changed since the verdict, in words; empty when the same gates would judge by the same policy today."""
+    from pytest_distill.suite import digest
+    from pytest_distill.suite.declared import declared_gates
+
+    changes = []
+    if workspace.policy.sha256 != record.policy_sha256:
+        changes.append("the policy was edited")
+    if digest.gates_digest(workspace) != record.gates_sha256:
+        changes.append("the source of the gates was edited")
+    if digest.plugins_digest() != record.plugins_sha256:
+        now = set(digest.plugins())
+        changes.append(f"the installed pytest plugins changed ({', '.join(sorted(now ^ set(record.plugins))) or 'their digest'})")
+    judged = {gate.id.partition("[")[0] for gate in record.gates}
+    if new := sorted(set(declared_gates(workspace)) - judged):
+        changes.append(f"gates were declared that did not judge: {', '.join(new)}")
+    today = clock.now().date().isoformat()
+    waived = [gate for gate in record.gates if gate.status == "waived"]
+    changes += [f"the waiver of {gate.id} ran out" for gate in waived if gate.waiver is None or gate.waiver.expires < today]
+    return changes
+
+
+def _check_files(name: str, record: RunRecord, *, evidence: bytes, verdict: bytes, seal: bytes, quarantine: bytes | None) -> None:
+    said = Verdict.from_bytes(verdict, name=f"{VERDICT} of {name}")
+    digests = {EVIDENCE: evidence, PUBLIC_EVIDENCE: public(record).to_bytes(), QUARANTINE: quarantine}
+    for file, data in digests.items():
+        if said.digest_of(file) != (None if data is None else storage.sha256_bytes(data)):
+            raise _invalid(f"{file} of {name} is not what the verdict rests on", record.batch_id)
+    if seal_of(record, verdict).to_bytes() != seal:
+        raise _invalid(f"{SEAL} of {name} is not the seal of its verdict", record.batch_id)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DistillError(
+            Code.SEAL_INVALID, f"{path.name} of {name} cannot be read: {error.strerror}", "Judge the batch again."
+        ) from error
+
+
+def _invalid(message: str, batch_id: str) -> DistillError:
+    return DistillError(Code.SEAL_INVALID, message, judge_again(batch_id))

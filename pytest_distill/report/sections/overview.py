@@ -1,0 +1,84 @@
+"""The verdict, and where the rows went."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pytest_distill.batch.batch import QUARANTINE
+from pytest_distill.report import svg
+from pytest_distill.report.html import Html, join, tag
+from pytest_distill.report.judged import Judged
+from pytest_distill.report.rows import taken_first
+from pytest_distill.report.sections.parts import percent, table
+from pytest_distill.report.words import plural, saying_no
+from pytest_distill.report.words import verdict as words
+
+
+def verdict(judged: Judged) -> Html:
+    record = judged.record
+    said = words(record)
+    todo = tag("code", said.todo) if record.verdict != "FAILED" else said.todo
+    tone = "yes" if record.verdict == "PASSED" else "no"
+    no = saying_no(record)
+    findings = tag("ul", join([tag("li", finding) for finding in record.findings])) if record.findings else ""
+    named = join([tag("li", tag("a", gate.id, href=f"#gate-{number}")) for number, gate in enumerate(no)])
+    stats = (
+        ("rows judged", f"{record.rows.batch:,}"),
+        ("remain", f"{record.rows.remaining:,}"),
+        ("in quarantine", f"{record.rows.quarantined:,}"),
+        ("gates say yes", f"{len(record.required) - len(no):,} of {len(record.required):,}"),
+    )
+    return join(
+        [
+            tag(
+                "div",
+                svg.sign(record.verdict),
+                tag(
+                    "div",
+                    tag("p", record.verdict, class_="word"),
+                    tag("p", said.meaning, class_="meaning"),
+                    findings,
+                    tag("p", tag("b", "Next: "), todo),
+                    tag("ul", named, class_="pills", aria_label="Gates that did not say yes") if no else "",
+                ),
+                class_=f"banner {tone}",
+            ),
+            tag("dl", join([tag("div", tag("dt", name), tag("dd", value)) for name, value in stats]), class_="stats"),
+        ]
+    )
+
+
+def funnel(judged: Judged) -> Html:
+    """Each row once: read, lost at ingest, taken by the first gate that rejected it, remaining, exported."""
+    record, rows = judged.record, []
+    read = judged.batch.manifest.counts.read if judged.batch is not None else record.rows.batch
+    left = read
+
+    def step(name: str | Html, lost: int, note: str = "") -> None:
+        shown = join([svg.bar(left / read if read else 0, "kept"), tag("span", note, class_="note") if note else tag("span")])
+        rows.append((name, f"{left:,}", f"−{lost:,}" if lost else "", percent(lost, read), shown))
+
+    step("read from the sources", 0)
+    if judged.batch is not None and (lost := judged.batch.manifest.counts.quarantined):
+        left -= lost
+        step("quarantined at ingest", lost, "; ".join(f"{reason} {count:,}" for reason, count in _ingest_reasons(judged)))
+    taken = taken_first(judged)
+    for gate_id, lost in taken.items():
+        left -= lost
+        step(gate_id, lost)
+    step("remain", 0, "" if record.verdict == "PASSED" else "and may not leave: the verdict is not PASSED")
+    for entry in judged.exports:
+        step(f"exported as {entry.facts.get('format')}", 0, f"{entry.at}{', signed' if entry.facts.get('signed') else ''}")
+    quiet = sum(gate.kind == "row" and gate.status != "not_applicable" and gate.id not in taken for gate in record.gates)
+    caption = "Rows left after each step"
+    note = f"A row that several gates reject is counted at the first of them. {plural(quiet, 'row gate')} took no further row."
+    head = ("step", "rows left", "rows lost", "of all read", "left")
+    return join([table(caption, head, rows, numbers=(1, 2, 3), class_="funnel"), tag("p", note, class_="note")])
+
+
+def _ingest_reasons(judged: Judged) -> list[tuple[str, int]]:
+    import pyarrow.parquet as pq
+
+    assert judged.batch is not None
+    reasons = pq.read_table(judged.batch.folder / QUARANTINE, columns=["reason"])["reason"].to_pylist()
+    return Counter(reasons).most_common(8)
