@@ -1,0 +1,39 @@
+"""`distill check ID`: the same as pytest --distill-batch=ID, without knowing pytest."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_distill.cli.common import Subparsers
+
+
+def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
+    parser = subparsers.add_parser("check", parents=[common], help="judge a batch", description=__doc__)
+    parser.add_argument("batch", metavar="ID|FILE")
+    parser.add_argument("pytest_args", nargs="*", metavar="-- PYTEST ARGUMENTS", help="passed on to pytest, such as -- -n 2")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    command = [sys.executable, "-P", "-m", "pytest", f"--distill-batch={args.batch}"]
+    if args.workspace is not None:
+        command.append(f"--distill-workspace={args.workspace}")
+    if args.now is not None:
+        command.append(f"--distill-now={args.now}")
+    command += ["-q"] * args.quiet + ["-v"] * args.verbose + args.pytest_args
+    child = subprocess.Popen(command)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reached the run as well: it writes its record and ends.
+        child.wait()
+        raise
+    except SystemExit:
+        # Terminated: the run must not go on without us. Its record stays INCOMPLETE.
+        child.terminate()
+        child.wait()
+        raise

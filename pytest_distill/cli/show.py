@@ -1,0 +1,98 @@
+"""`distill show ID`: a batch, its newest verdict gate by gate, and whether its seal holds."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_distill.batch.batch import Batch
+    from pytest_distill.cli.common import Subparsers
+    from pytest_distill.contracts.run import Example, RunRecord
+
+
+def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
+    from pytest_distill.cli.common import add_json_option
+
+    parser = subparsers.add_parser(
+        "show", parents=[common], help="a batch and its newest verdict; -v quotes rejected rows", description=__doc__
+    )
+    parser.add_argument("batch", metavar="ID")
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from pytest_distill.batch.batch import open_batch
+    from pytest_distill.cli.common import open_workspace, print_json, print_table
+    from pytest_distill.errors import DistillError
+    from pytest_distill.release.runs import newest_record, sealed_run
+
+    workspace = open_workspace(args, ad_hoc=True)
+    batch = open_batch(workspace.batch_folder(args.batch))
+    record = newest_record(workspace, batch.id)
+    refusal = None
+    try:
+        sealed_run(workspace, batch)
+    except DistillError as error:
+        refusal = error
+    if args.json:
+        print_json(
+            {
+                "batch": batch.manifest.model_dump(mode="json"),
+                "batch_sha256": batch.sha256,
+                "run": record.model_dump(mode="json") if record else None,
+                "sealed": refusal is None,
+                "refusal": {"code": refusal.code.value, "message": refusal.message, "hint": refusal.hint} if refusal else None,
+            }
+        )
+        return
+    print_table(("batch", batch.id), _batch_facts(batch))
+    if record is not None:
+        print_table(("gate", "verdict", "figures against bounds", "rejected", "why"), _gate_rows(record))
+        rows = record.rows
+        facts = [
+            ("verdict", record.verdict),
+            ("rows", f"{rows.batch:,} judged = {rows.quarantined:,} quarantined + {rows.remaining:,} remaining"),
+            *(("finding", finding) for finding in record.findings),
+        ]
+        print_table(("run", record.run_id), facts)
+        for gate in record.gates if args.verbose else ():
+            if gate.examples:
+                print_table(("rejected by", gate.id), [_example(example) for example in gate.examples])
+    print_table(("seal", "holds: this batch can be exported" if refusal is None else f"none that holds: {refusal}"), [])
+
+
+def _example(example: Example) -> tuple[str, str]:
+    """Where a rejected row is, and its text with what was found between » and «."""
+    text, start, end = example.text, example.start, example.end
+    marked = text if start is None or end is None else f"{text[:start]}»{text[start:end]}«{text[end:]}"
+    return f"{example.source}:{example.line} (id {example.id})", marked
+
+
+def _batch_facts(batch: Batch) -> list[tuple[str, object]]:
+    manifest = batch.manifest
+    counts = manifest.counts
+    return [
+        ("kind", manifest.kind),
+        ("what", manifest.what),
+        ("why", manifest.why),
+        ("rows", f"{counts.read:,} read = {counts.kept:,} kept + {counts.quarantined:,} quarantined at ingest"),
+        ("columns", ", ".join(f"{column.name}: {column.type}" for column in manifest.columns)),
+        ("sources", ", ".join(source.name for source in manifest.sources)),
+        ("shards", len(manifest.shards)),
+        ("sha256", batch.sha256),
+    ]
+
+
+def _gate_rows(record: RunRecord) -> list[tuple[Any, ...]]:
+    from pytest_distill.release.wording import figure_text
+
+    said = {gate.id for gate in record.gates}
+    rows: list[tuple[Any, ...]] = [
+        (gate.id, gate.status, "; ".join(map(figure_text, gate.figures)), gate.rejected or None, "; ".join(gate.why))
+        for gate in record.gates
+    ]
+    return rows + [
+        (gate_id, "did_not_run", "", None, "required, and no record of it") for gate_id in record.required if gate_id not in said
+    ]
