@@ -1,0 +1,111 @@
+"""The backend for a model that is served already: any server that speaks OpenAI's completions protocol, such as vLLM's.
+
+Prompts are checked with the checkpoint's own tokenizer before they are sent, and sent as token ids, so that the server's
+tokenizer has no say. Stop strings are applied here: servers leave out whether the text or the end of sequence stopped them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models.backend import Completion, Sampling, cut_at_stop
+from pytest_distill.pipelines.models.guards import InputGuard
+
+TOP_LOGPROBS = 20  # the most that common servers give
+
+
+class ServerBackend:
+    """`url` is the server's base, such as http://localhost:8000/v1; `model` the name it serves. Raises E-SERVER.
+
+    The critics' labels have to be among the twenty likeliest tokens; a label that is not is reported as -inf.
+    """
+
+    def __init__(
+        self, url: str, model: str, guard: InputGuard, *, key: str | None = None, workers: int = 8, timeout: float = 120.0
+    ) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise DistillError(Code.SERVER, f"{url!r} is no http address", "Example: http://localhost:8000/v1")
+        self._url = url.rstrip("/") + "/completions"
+        self._model = model
+        self.guard = guard
+        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+        self._workers = workers
+        self._timeout = timeout
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        encoded = self.guard.encode(prompts)
+        common: dict[str, Any] = {
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        if sampling.repetition_penalty != 1.0:
+            common["repetition_penalty"] = sampling.repetition_penalty
+        bodies = [{"prompt": ids, "seed": seed, **common} for ids, seed in zip(encoded, seeds, strict=True)]
+        return [self._completion(choice, sampling) for choice in self._ask(bodies)]
+
+    def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
+        self.guard.single_tokens(tokens)
+        encoded = self.guard.encode(prompts)
+        bodies = [{"prompt": ids, "max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS} for ids in encoded]
+        return [_logprobs(choice, tokens) for choice in self._ask(bodies)]
+
+    def _completion(self, choice: dict[str, Any], sampling: Sampling) -> Completion:
+        text, reason = choice.get("text"), choice.get("finish_reason")
+        if not isinstance(text, str) or reason not in ("length", "stop"):
+            raise DistillError(Code.SERVER, f"an answer with no text or with finish_reason {reason!r}", "Check the server's log.")
+        stopped = cut_at_stop(text, sampling.stop)
+        return Completion(stopped, self.count_tokens([stopped])[0], "stop") if stopped is not None else Completion(
+            text, min(sampling.max_new_tokens, self.count_tokens([text])[0]), reason
+        )  # fmt: skip
+
+    def _ask(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(self._post, bodies))
+
+    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps({"model": self._model, "stream": False, **body}).encode()
+        request = urllib.request.Request(self._url, data=data, headers=self._headers)  # noqa: S310  # the scheme was checked
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:  # noqa: S310
+                answer = json.load(response)
+            choice = answer["choices"][0]
+        except urllib.error.HTTPError as error:
+            detail = error.read(500).decode("utf-8", "replace")
+            raise DistillError(
+                Code.SERVER, f"the server answered {error.code}: {detail}", "Check its log and the model's name."
+            ) from error
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DistillError(
+                Code.SERVER, f"no usable answer from {self._url}: {error!r}", "Is the server up, and is it /v1?"
+            ) from error
+        if not isinstance(choice, dict):
+            raise DistillError(
+                Code.SERVER, "an answer whose choice is no object", "The server does not speak the completions protocol."
+            )
+        return choice
+
+
+def _logprobs(choice: dict[str, Any], tokens: Sequence[str]) -> tuple[float, ...]:
+    """The wanted tokens' values among the likeliest that the server named."""
+    try:
+        top = choice["logprobs"]["top_logprobs"][0]
+        values = tuple(min(0.0, float(top[token])) if token in top else -math.inf for token in tokens)
+    except (LookupError, TypeError, ValueError) as error:
+        raise DistillError(
+            Code.SERVER, "the server gives no log-probabilities of the next token", "Serve with logprobs of at least 20."
+        ) from error
+    if any(math.isnan(value) for value in values):
+        raise DistillError(Code.SERVER, "the server gave a log-probability that is no number", "Check its log.")
+    return values

@@ -1,0 +1,1 @@
+"""Stage 1, bootstrapping: instructions, responses, critics, cleaning. Plain functions; they import no gate."""
