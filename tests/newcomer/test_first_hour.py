@@ -1,0 +1,122 @@
+"""The newcomer's hour: from nothing to a sealed export of one's own messy rows, in eight commands, each told by the one before.
+
+Nothing here is taken from the documentation: every command after the first is read off the output of the last one, with the
+names of files and batches filled in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+MESSY = [
+    {"prompt": "What is the boiling point of water at sea level?", "completion": "100 °C"},
+    {"prompt": "Name the author of Dracula.", "completion": "Bram Stoker"},
+    {"prompt": "Name the author of Dracula.", "completion": "Bram Stoker"},
+    {"prompt": "Write a haiku about rain.", "completion": ""},
+    '{"prompt": "Where does the Rhine begin?", "completion": "In the Alps}',
+    {"prompt": "What is 12 times 12?", "completion": None},
+    {"prompt": "Who helps?", "completion": "Write to maria.huber@northwind-mail.com."},
+    {"prompt": "List three primes.", "completion": "2, 3 and 5.###END###\nInstruction: List three"},
+    "",
+    {"prompt": "Translate 'good morning' to French.", "completion": "Bonjour"},
+]
+MENDED = {
+    4: {"prompt": "Write a haiku about rain.", "completion": "Rain on the tin roof / the cat counts every drop / and sleeps."},
+    5: {"prompt": "Where does the Rhine begin?", "completion": "In the Alps"},
+    6: {"prompt": "What is 12 times 12?", "completion": "144"},
+    7: {"prompt": "Who helps?", "completion": "The help desk."},
+    8: {"prompt": "List three primes.", "completion": "2, 3 and 5."},
+}
+
+
+class Newcomer:
+    """Types commands, reads what they say, and counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.typed: list[tuple[str, float]] = []
+
+    def types(self, command: str, *, status: int) -> str:
+        started = time.perf_counter()
+        done = subprocess.run(
+            command.split(),
+            cwd=self.folder,
+            env={"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(self.folder), "COLUMNS": "120", "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.typed.append((command, time.perf_counter() - started))
+        assert done.returncode == status, done.stdout
+        assert "Traceback" not in done.stdout
+        return done.stdout
+
+
+def told(output: str, pattern: str) -> str:
+    """The next step as the output names it."""
+    found = re.search(pattern, output)
+    assert found, f"the output does not name the next step ({pattern}):\n{output}"
+    return found[0].rstrip(".")
+
+
+def write(path: Path, rows: list[object]) -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_the_first_hour(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    me = Newcomer(tmp_path)
+    write(tmp_path / "answers.jsonl", list(MESSY))
+
+    said = me.types("distill init corpus", status=0)
+    me.folder = tmp_path / "corpus"
+
+    ingest = told(said, r"distill ingest FILE --id ID").replace("FILE", "../answers.jsonl").replace("ID", "first")
+    said = me.types(ingest, status=1)
+    assert "[E-KIND]" in said
+
+    ingest = told(said, r"distill ingest FILE --id ID --kind sft(?: --map \S+)+")
+    assert ingest.endswith("--map instruction=prompt --map response=completion")
+    said = me.types(ingest.replace("FILE", "../answers.jsonl").replace("ID", "first"), status=0)
+    for place, why in {5: "Unterminated string", 6: "'response' is null"}.items():
+        assert f"answers.jsonl:{place}" in said
+        assert why in said
+    assert "answers.jsonl:9" in said  # the empty line
+
+    said = me.types(told(said, r"pytest --distill-batch=first"), status=1)
+    for line in ("answers.jsonl:3  same as answers.jsonl:2", "answers.jsonl:4", "answers.jsonl:7", "answers.jsonl:8"):
+        assert line in said
+    assert "maria.huber" not in said
+    assert "»###END«###" in said
+    limits = told(said, r'\[gates\."duplicates\.exact"\]: .*max_rejected_rows')
+    assert not re.search(r'\[gates\."text\.delimiter-leak"\].*max_rejected', said)  # it has no allowance to be raised
+    assert re.search(r"next: Mend the rows .* or allow .* in distill.toml", said)
+
+    # Five rows are mended at their source, the empty line goes, and the one copy may stay behind.
+    rows = [MENDED.get(number, row) for number, row in enumerate(MESSY, 1) if row]
+    write(tmp_path / "answers.jsonl", rows)
+    with (me.folder / "distill.toml").open("a") as policy:
+        policy.write(f"\n{limits.partition(':')[0]}\nmax_rejected_rows = 1\n")
+
+    said = me.types(ingest.replace("FILE", "../answers.jsonl").replace("ID", "second"), status=0)
+    said = me.types(told(said, r"pytest --distill-batch=second"), status=0)
+    assert "PASSED, sealed" in said
+    said = me.types(told(said, r"distill export second --format jsonl --out DIR").replace("DIR", "../out"), status=0)
+    said = me.types(told(said, r"distill verify \S+"), status=0)
+    assert "verified" in said
+
+    exported = [json.loads(line) for line in (tmp_path / "out" / "data.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(exported) == 8
+    assert len(me.typed) == 8
+    seconds = sum(duration for _, duration in me.typed)
+    record_property("seconds", round(seconds, 1))
+    assert seconds < 300, me.typed

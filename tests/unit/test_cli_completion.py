@@ -1,0 +1,51 @@
+"""Completion in a real bash: what Tab offers is what the parser knows."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_distill.cli import completion
+from pytest_distill.cli.main import COMMANDS, build_parser, main
+
+ROOT = completion.read(build_parser(), ("distill",))
+
+
+def offered(tmp_path: Path, *words: str) -> set[str]:
+    """What bash has in COMPREPLY when the last of `words` is completed in a workspace with two batches."""
+    for name in ("round-1", "round-2"):
+        (tmp_path / "batches" / name).mkdir(parents=True, exist_ok=True)
+    script = 'eval "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _distill; printf "%s\\n" "${COMPREPLY[@]}"'
+    command = ["bash", "--noprofile", "--norc", "-uc", script, "bash", completion.bash(ROOT), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_commands_and_options(tmp_path: Path) -> None:
+    commands = {"list" if name == "listing" else name for name in COMMANDS}
+    assert offered(tmp_path, "distill", "") == commands | set(ROOT.options)
+    assert offered(tmp_path, "distill", "exp") == {"export"}
+    assert offered(tmp_path, "distill", "--workspace", "x", "gates", "") >= {"list", "explain", "schema"}
+    assert "--globs" in offered(tmp_path, "distill", "ci", "judge", "--")
+
+
+def test_choices_and_batches(tmp_path: Path) -> None:
+    assert offered(tmp_path, "distill", "export", "round-1", "--format", "") == {"jsonl", "parquet", "hf"}
+    assert offered(tmp_path, "distill", "show", "round") == {"round-1", "round-2"}
+    assert offered(tmp_path, "distill", "completion", "b") == {"bash"}
+
+
+def test_a_value_that_is_a_file_is_left_to_bash(tmp_path: Path) -> None:
+    assert offered(tmp_path, "distill", "export", "round-1", "--out", "") == set()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_command_is_in_every_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for command in ROOT.below():
+        assert command.path[-1] in script
+        assert all(name.lstrip("-") in script for name in command.options)
