@@ -1,0 +1,75 @@
+"""Takes the pictures in docs/images: `python docs/screenshots.py`. Needs a Chromium and an emoji font.
+
+Rows are those the project ships. The report in light, dark and on a phone; a run in the terminal; and the summary that a pull
+request gets.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from rich.console import Console
+from rich.text import Text
+
+from pytest_distill import storage
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+sys.path.insert(0, str(ROOT / "tests" / "browser"))
+
+import chrome  # noqa: E402 - lies beside the tests that use it
+import scene  # noqa: E402
+
+FRAME = """<!doctype html><meta charset="utf-8"><style>
+body{margin:0;padding:24px;font:15px/1.5 system-ui,"Noto Sans","DejaVu Sans",sans-serif}
+pre{margin:0;font:13px/1.45 "DejaVu Sans Mono",monospace}
+main{max-width:880px;margin:auto;padding:8px 24px;border:1px solid #d0d7de;border-radius:8px}
+table{border-collapse:collapse}th,td{padding:6px 13px;border:1px solid #d0d7de}
+code{padding:.15em .4em;background:#eff1f3;border-radius:6px;font:85%% "DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
+%s</style>%s"""
+
+
+def terminal(output: str) -> str:
+    """What a terminal of 110 columns showed, as HTML."""
+    output = "".join(line for line in output.splitlines(keepends=True) if not line.startswith("rootdir:"))  # a scratch folder
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(output))
+    shown = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    return FRAME % ("body{background:#fff;color:#1d1f24}", shown)
+
+
+def comment(markdown: str) -> str:
+    return FRAME % ("", f"<main>{MarkdownIt('commonmark').enable('table').render(markdown)}</main>")
+
+
+def main() -> int:
+    if reason := chrome.missing():
+        sys.exit(reason)
+    with tempfile.TemporaryDirectory() as folder, chrome.chrome() as driver:
+        place = Path(folder, "workspace")
+        page = scene.build(place) / "report.html"
+        console = place / "terminal.html"
+        storage.write_bytes(console, terminal(scene.judge(place, "mixed", "--tb=no", "--color=yes", "-r", "N")).encode())
+        asked = place / "comment.html"
+        storage.write_bytes(asked, comment(scene.distill(place, "report", "mixed", "--format", "markdown")).encode())
+        for name, file, scheme, width, height in (
+            ("report-light", page, "light", 1280, 1500),
+            ("report-dark", page, "dark", 1280, 1500),
+            ("report-phone", page, "light", 390, 1500),
+            ("terminal", console, "light", 960, 1180),
+            ("pull-request", asked, "light", 940, 1100),
+        ):
+            chrome.show(driver, file, scheme=scheme, width=width)
+            storage.write_bytes(IMAGES / f"{name}.png", chrome.picture(driver, height=height))
+        # The page further down, where the drawings are.
+        chrome.show(driver, page, width=1280)
+        storage.write_bytes(IMAGES / "report-drawings.png", chrome.picture(driver, element="#distributions, #map"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""`make demo`: rows as they come from a crawl are judged, looked at, mended, sealed, exported and verified. Offline.
+
+Every command is printed before it runs, so that it can be typed again in the folder `demo/`, a workspace like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from pytest_distill import storage
+from pytest_distill.pipelines.stage1.cleaning import DELIMITER, clean_response
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "demo"
+MARK = "# Written by `make demo`, which replaces the whole folder.\n"
+
+STRICT = """
+[[contamination.benchmarks]]
+name = "word-problems"
+path = "benchmark.jsonl"
+fields = ["question"]
+"""
+
+# What a person decided after reading what the first run found: how many rows of each sort may stay behind in quarantine.
+ALLOWANCES = """
+[gates]
+"answer.truncated".max_rejected_rows = 1
+"code.syntax".max_rejected_rows = 1
+"contamination.ngram".max_rejected_rows = 1
+"counts.rows".max_ingest_rejected_share = 0.01
+"duplicates.exact".max_rejected_rows = 1
+"duplicates.near".max_rejected_rows = 1
+"privacy.personal-data".max_rejected_rows = 1
+"text.pseudo-empty".max_rejected_rows = 1
+"""
+
+
+def main() -> int:
+    prepare()
+    tell("A curated file and a scraped one become a batch. Lines that are no rows go to quarantine at once.")
+    run("distill", "ingest", "curated.jsonl", "scraped.jsonl", "--id", "mixed", "--kind", "sft", "--no-progress")
+    tell("The standard suite judges it. No gate allows a rejected row by itself, so this has to fail.")
+    run("pytest", "-q", "--distill-batch=mixed", status=1)
+    run("distill", "export", "mixed", "--format", "jsonl", "--out", "refused", status=1)
+    tell("Somebody reads the list and allows these rows to stay behind in quarantine. A leaked delimiter never has an allowance.")
+    storage.write_bytes(DEMO / "distill.toml", (MARK + STRICT + ALLOWANCES).encode())
+    run("pytest", "-q", "--distill-batch=mixed", status=1)
+    tell(
+        f"That one is mended where it was made: its answer ends before {DELIMITER}. Batches are never edited; this is a new one."
+    )
+    mend()
+    run("distill", "ingest", "curated.jsonl", "mended.jsonl", "--id", "mended", "--kind", "sft", "--no-progress")
+    run("pytest", "-q", "--distill-batch=mended")
+    tell("PASSED and sealed: it may leave, without the rows in quarantine, and anyone can check what left.")
+    run("distill", "export", "mended", "--format", "jsonl", "--out", "export")
+    run("distill", "verify", "export")
+    run("sha256sum", "-c", "--quiet", "SHA256SUMS", folder=DEMO / "export")
+    print(f"\nVerdict: PASSED, after two that were FAILED. Export: {os.path.relpath(DEMO / 'export')}")
+    return 0
+
+
+def prepare() -> None:
+    """A fresh workspace in demo/. A folder of that name that is not ours is left alone."""
+    policy = DEMO / "distill.toml"
+    if DEMO.exists():
+        if not (policy.is_file() and policy.read_text(encoding="utf-8").startswith(MARK)):
+            sys.exit(f"{DEMO} was not made by `make demo`; move it away")
+        shutil.rmtree(DEMO)
+    rows = files("pytest_distill.fixtures") / "rows"
+    for name in ("curated.jsonl", "scraped.jsonl", "benchmark.jsonl"):
+        storage.write_bytes(DEMO / name, (rows / name).read_bytes())
+    storage.write_bytes(policy, (MARK + STRICT).encode())
+
+
+def mend() -> None:
+    """scraped.jsonl again, with the answers that hold the delimiter cut where the model had finished. Other lines: same bytes."""
+    lines = []
+    for line in (DEMO / "scraped.jsonl").read_text(encoding="utf-8").splitlines():
+        if DELIMITER in line:
+            row = json.loads(line)
+            row["response"] = clean_response(row["response"]).text
+            line = json.dumps(row, ensure_ascii=False)
+        lines.append(line)
+    storage.write_bytes(DEMO / "mended.jsonl", "".join(f"{line}\n" for line in lines).encode())
+
+
+def tell(text: str) -> None:
+    print(f"\n# {text}", flush=True)
+
+
+def run(*command: str, status: int = 0, folder: Path = DEMO) -> None:
+    print(f"$ {' '.join(command)}", flush=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=folder, env={**environment, "PATH": path}, check=False)
+    if done.returncode != status:
+        sys.exit(f"that should have exited with {status}, not {done.returncode}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
