@@ -21,7 +21,7 @@ FLOORS = (
     ("storage", "clock"),
     ("contracts", "ledger"),
     ("batch", "policy", "measuring", "suite"),
-    ("gating", "release", "report"),
+    ("gating", "release", "report", "stages"),
     ("ci", "cli", "plugin", "notebook"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
