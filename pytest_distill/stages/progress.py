@@ -1,4 +1,4 @@
-"""Live progress of a run on stderr: units done, rate, time left, and what the caller says beside it. Silent without a terminal."""
+"""Live progress of a run on stderr: units done, rate, time left, and the caller's own words. Silent without a terminal."""
 
 from __future__ import annotations
 

@@ -27,9 +27,10 @@ def test_the_unit_at_work_is_finished_before_the_run_ends(name: str, status: int
 
 
 def test_a_second_signal_does_not_wait() -> None:
-    with pytest.raises(SystemExit, match="143"), stopping():
+    with stopping():
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit, match="143"):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_handlers_are_given_back() -> None:
