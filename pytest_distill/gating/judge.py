@@ -84,9 +84,14 @@ def status_of(
         return "passed", []
     if level == "warn":
         return "warned", found
-    if waiver is not None:
+    if waiver is not None and decided(seen):
         return "waived", [f"waived by {waiver.who} until {waiver.expires}: {waiver.reason}", *found]
     return ("did_not_run" if seen.calls == 0 and not seen.raised else "failed"), found
+
+
+def decided(seen: Observation) -> bool:
+    """Did the gate itself say no, with evidence? That is all a waiver can take note of: "did not run" stays "no"."""
+    return not seen.findings and set(seen.raised) <= {"call"} and cut_short(seen) is None and missing(seen) is None
 
 
 def waivers(policy: Policy, today: dt.date) -> tuple[dict[str, Waiver], list[str]]:
@@ -124,17 +129,16 @@ def record(seen: Observation, *, why_not: str | None, waiver: Waiver | None, pol
     )
 
 
-def absent(gate_id: str, why: str, *, waiver: Waiver | None) -> GateRecord:
-    """A gate that the policy requires and nobody declares."""
+def absent(gate_id: str, why: str) -> GateRecord:
+    """A gate that the policy requires and nobody declares; a waiver changes nothing about that."""
     return GateRecord(
         id=gate_id,
         title="required by the policy",
         kind="batch",
         severity="block",
-        status="waived" if waiver else "did_not_run",
+        status="did_not_run",
         why=(why,),
         origin="policy",
-        waiver=waiver,
     )
 
 

@@ -235,7 +235,7 @@ class Run:
         for gate_id in required:
             declared = self.gates.get(gate_id.split("[", 1)[0])
             if declared is None:
-                records.append(judge.absent(gate_id, "the policy requires it and nobody declares it", waiver=live.get(gate_id)))
+                records.append(judge.absent(gate_id, "the policy requires it and nobody declares it"))
                 continue
             observed = seen.get(gate_id) or judge.Observation(declared, gate_id, findings=["it was not collected"])
             observed.source_sha256 = storage.sha256_file(declared.file)

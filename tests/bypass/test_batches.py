@@ -275,7 +275,7 @@ WAIVER = '[[waivers]]\ngate = "{}"\nreason = "r"\nwho = "w"\nexpires = {}\n'
     ),
     Trick(
         "every-row-rejected-and-the-rest-waived",
-        "no row remains",
+        "is no number: cannot tell",
         {
             "distill.toml": '[gates."own.leak"]\nmax_rejected_share = 1.0\n'
             + "".join(WAIVER.format(g, "2999-01-01") for g in ("counts.rows", "language.decided", "length.median-answer")),
