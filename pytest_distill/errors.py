@@ -27,6 +27,11 @@ class Code(str, Enum):
     BATCH_CORRUPT = "E-BATCH-CORRUPT"  # bytes on disk differ from the batch's own sums, or the file list does
     MANIFEST = "E-MANIFEST"  # a manifest (or another of our formats) that is malformed or of an unknown version
     MANIFEST_COMMIT = "E-MANIFEST-COMMIT"  # an atomic write or rename failed
+    # runs that can be resumed
+    RESUME = "E-RESUME-CURSOR-MISMATCH"  # the state of a run does not fit its inputs or its files
+    INDEX_MISSING = "E-INDEX-MISSING"  # the index of a run's units, or of a shard, is not there
+    SHARD_CHECKSUM = "E-SHARD-CHECKSUM"  # a shard, or a unit of a run, has other bytes than when it was written
+    FREEZE = "E-FREEZE"  # a frozen value was changed under the same pipeline version
     # gating
     MEASURE = "E-MEASURE"  # a measure failed, or returned something that is no column of its rows
     MEASURE_NAME = "E-MEASURE-NAME"  # one name for two measures, or for a measure and a column
@@ -43,6 +48,8 @@ class Code(str, Enum):
     VERIFY = "E-VERIFY"  # an export that does not verify
     KEY = "E-KEY"  # a signing or verifying key that cannot be used
     LEDGER = "E-LEDGER"  # the chain is broken
+    # stages
+    STALE = "E-STALE"  # a stage whose input is missing, changed, or older than what it was made from
     # models and generation
     MODEL = "E-MODEL"  # no model there, or one that only code or pickles could load
     TEMPLATE = "E-TEMPLATE"  # a chat template was set again, or its tokens are in an input

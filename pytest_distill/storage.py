@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -130,6 +131,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise commit_error(path, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what writers of `path` left beside it when they were killed. Only for whoever holds the lock that they held."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder with all it holds, durably; one that is gone already is no error."""
+    if path.is_dir():
+        shutil.rmtree(path)
+        fsync_folder(path.parent)
 
 
 @contextlib.contextmanager

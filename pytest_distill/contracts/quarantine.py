@@ -40,6 +40,9 @@ class Reason(str, Enum):
     LENGTH = "length_out_of_bounds"
     REPETITION = "repetition"
     SYMBOLS = "symbols"
+    SPECIAL_CHARACTERS = "special_characters"
+    PERPLEXITY = "perplexity"
+    TOXICITY = "toxicity"
     LANGUAGE = "language"
     DUPLICATE_EXACT = "duplicate_exact"
     DUPLICATE_NEAR = "duplicate_near"
@@ -49,6 +52,32 @@ class Reason(str, Enum):
     CODE_SYNTAX = "code_syntax"
     CODE_LINT = "code_lint"
     SAME_PAIR = "same_pair"
+    # the exporters of evidence: eleven with DUPLICATE_ID
+    MISSING_PROVENANCE = "missing_provenance"
+    MISSING_SOURCE_RUN_ID = "missing_source_run_id"
+    EMPTY_CONTENT = "empty_content"
+    SCHEMA_VIOLATION = "schema_violation"
+    UNSAFE_SFT_CATEGORY = "unsafe_sft_category"
+    UNSAFE_RAG_CATEGORY = "unsafe_rag_category"
+    INVALID_PREFERENCE_PAIRING = "invalid_preference_pairing"
+    HALLUCINATED_FILE_PATH = "hallucinated_file_path"
+    SELF_PAIRING = "self_pairing"
+    CATEGORY_DISALLOWED = "category_disallowed"
+
+
+EXPORT_REASONS = (
+    Reason.MISSING_PROVENANCE,
+    Reason.MISSING_SOURCE_RUN_ID,
+    Reason.EMPTY_CONTENT,
+    Reason.SCHEMA_VIOLATION,
+    Reason.UNSAFE_SFT_CATEGORY,
+    Reason.UNSAFE_RAG_CATEGORY,
+    Reason.INVALID_PREFERENCE_PAIRING,
+    Reason.HALLUCINATED_FILE_PATH,
+    Reason.DUPLICATE_ID,
+    Reason.SELF_PAIRING,
+    Reason.CATEGORY_DISALLOWED,
+)
 
 
 # quarantine.parquet of a batch (rejected at ingest) and of a run (rejected by gates) share this shape.
