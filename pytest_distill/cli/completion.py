@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_distill.cli.run import Options, pipelines
+
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
 
@@ -63,6 +65,9 @@ def read(parser: argparse.ArgumentParser, path: tuple[str, ...], about: str = ""
         if isinstance(action, argparse._SubParsersAction):
             abouts = {choice.dest: choice.help or "" for choice in action._choices_actions}
             found.commands += [read(below, (*path, name), abouts.get(name, "")) for name, below in action.choices.items()]
+            continue
+        if isinstance(action, Options):
+            found.commands += [read(action.parser(name, name), (*path, name)) for name in pipelines()]
             continue
         choices = tuple(map(str, action.choices or ()))
         for name in action.option_strings:

@@ -24,6 +24,7 @@ COMMANDS = (
     "init",
     "doctor",
     "ingest",
+    "run",
     "check",
     "show",
     "listing",
@@ -45,9 +46,9 @@ BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0, 1 (refused, with one line on stderr), 2 (usage), 130/143 (signals), or the command's own."""
-    args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        args = build_parser().parse_args(argv)
         if args.now is not None:
             from pytest_distill import clock
 
@@ -71,18 +72,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="distill",
         description="Quality gates for LLM datasets: one leaves only if every required gate ran on these bytes and said yes.",
-        parents=[_common()],
+        parents=[common_options()],
     )
     parser.add_argument("--version", action="version", version=f"pytest-distill {__version__}")
     parser.set_defaults(workspace=None, quiet=False, verbose=False, progress=True, now=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    common = _common()
+    common = common_options()
     for name in COMMANDS:
         importlib.import_module(f"pytest_distill.cli.{name}").add_parser(subparsers, common)
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
+def common_options() -> argparse.ArgumentParser:
+    """The options that every command takes, as a parent of its parser."""
     # Options may stand before or behind the command; behind it, absence must not undo what stood before.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = common.add_argument_group("everywhere")
