@@ -50,6 +50,13 @@ class Code(str, Enum):
     LEDGER = "E-LEDGER"  # the chain is broken
     # stages
     STALE = "E-STALE"  # a stage whose input is missing, changed, or older than what it was made from
+    # tokenised shards
+    TOKENIZER = "E-TOKENIZER"  # no tokenizer there, or none that says which token ends a document
+    TOKENIZER_DRIFT = "E-TOKENIZER-DRIFT"  # what the tokenizer derives to differs from an existing manifest
+    SHARD_FORMAT = "E-SHARD-FORMAT"  # a .npy that is no one-dimensional array of the manifest's type and length
+    SHARD_TOKENS = "E-SHARD-TOKENS"  # ids beyond the vocabulary, documents that do not end with EOS or hold one inside
+    SHARD_FILES = "E-SHARD-FILES"  # a file of a shard set is missing, or one lies there that does not belong to it
+    INDEX = "E-INDEX"  # an .idx that does not describe its shard
     # models and generation
     MODEL = "E-MODEL"  # no model there, or one that only code or pickles could load
     TEMPLATE = "E-TEMPLATE"  # a chat template was set again, or its tokens are in an input
