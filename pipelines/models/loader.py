@@ -30,7 +30,7 @@ class Provenance:
 
     model_name: str
     model_revision: str
-    weights_sha256: str
+    weights_sha256: str | None  # None for a model that a server holds
     tokenizer_name: str
     tokenizer_hash: str
     loader_version: str
@@ -46,13 +46,14 @@ class CleanModelLoader:
     """Finds a checkpoint and loads it clean.
 
     `name` is a folder, a folder under $DISTILL_MODELS, or a name of the Hugging Face cache; nothing is downloaded unless
-    `download` says so. Raises E-MODEL when there is none or it is not in safetensors, E-EXTRA-MISSING without transformers.
+    `download` says so. With `tokenizer_only` it need hold no weights: those are a server's. Raises E-MODEL when there is none or
+    it is not in safetensors, E-EXTRA-MISSING without transformers.
     """
 
-    def __init__(self, name: str, *, revision: str | None = None, download: bool = False) -> None:
+    def __init__(self, name: str, *, revision: str | None = None, download: bool = False, tokenizer_only: bool = False) -> None:
         self.name = name
         self.folder = _find(name, revision, download=download)
-        _refuse_code(self.folder)
+        _refuse_code(self.folder, tokenizer_only=tokenizer_only)
         self.guard = InputGuard(_tokenizer(self.folder))
 
     def provenance(self) -> Provenance:
@@ -71,6 +72,17 @@ class CleanModelLoader:
             tokenizer_hash=storage.sha256_file(self.folder / "tokenizer.json"),
             loader_version=loader_version(),
             quantization=str(quantization.get("quant_method", "unknown")) if isinstance(quantization, dict) else None,
+        )
+
+    def served(self, model: str, revision: str | None) -> Provenance:
+        """Of a model that a server holds under the name `model`, with this tokenizer; the revision is what the user says."""
+        return Provenance(
+            model_name=model,
+            model_revision=revision or "served",
+            weights_sha256=None,
+            tokenizer_name=type(self.guard.tokenizer).__name__,
+            tokenizer_hash=storage.sha256_file(self.folder / "tokenizer.json"),
+            loader_version=loader_version(),
         )
 
     def load(self, *, device: str = "cpu", dtype: Dtype = "float32", batch_size: int = 32) -> TorchBackend:
@@ -129,14 +141,15 @@ def _find(name: str, revision: str | None, *, download: bool) -> Path:
     return Path(found)
 
 
-def _refuse_code(folder: Path) -> None:
+def _refuse_code(folder: Path, *, tokenizer_only: bool) -> None:
     """E-MODEL unless the folder holds what can be loaded as data."""
-    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    wanted = ("tokenizer.json",) if tokenizer_only else ("config.json", "tokenizer.json")
+    missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise DistillError(
             Code.MODEL, f"{folder.name} has no {' and no '.join(missing)}", "Save the model in the Hugging Face layout."
         )
-    if not _weights(folder):
+    if not tokenizer_only and not _weights(folder):
         raise DistillError(
             Code.MODEL,
             f"{folder.name} has no weights in safetensors",
