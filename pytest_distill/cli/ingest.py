@@ -47,12 +47,14 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ingests and says what became of every row. Returns 0; refusals are raised as DistillError."""
     from pytest_distill.batch.ingest.ingest import ingest
+    from pytest_distill.stages.receipts import with_receipt
 
     quiet = args.quiet or not args.progress or not sys.stderr.isatty()
-    with _progress(args.files, quiet=quiet) as progress:
+    workspace = shared.open_workspace(args)
+    with with_receipt(workspace, "ingest", args.id) as stage, _progress(args.files, quiet=quiet) as progress:
         batch = ingest(
             args.files,
-            shared.open_workspace(args),
+            workspace,
             args.id,
             kind=args.kind,
             mapping=mapping_of(args.map),
@@ -66,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
             command=("distill", *sys.argv[1:]),
             progress=progress,
         )
+        for path, source in zip(args.files, batch.manifest.sources, strict=True):
+            stage.has_read(path, source.sha256)
+        stage.made(batch)
     summary = summarize(batch)
     if args.json:
         shared.print_json(summary)

@@ -9,6 +9,7 @@ from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
+from pytest_distill.contracts.receipts import DriftReport, RunSummary, StageReceipt
 from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
 
@@ -24,6 +25,9 @@ FORMATS: dict[str, type[Contract]] = {
     "seal": Seal,  # seal.json of a run
     "seal.dsse": Envelope,  # seal.dsse.json of an export
     "ledger": LedgerEntry,  # one line of ledger.jsonl
+    "receipt": StageReceipt,  # .distill/receipts/<run>/<stage>.json
+    "run_summary": RunSummary,  # .distill/receipts/<run>/summary.json
+    "drift": DriftReport,  # .distill/receipts/<run>/drift.json
     "sft": SftRecord,  # one row of a stage 1 batch, one line of its dataset.jsonl
     "candidate": Candidate,  # one row of its candidates-*.parquet
     "qc_summary": QcSummary,  # its qc_summary.json

@@ -134,6 +134,12 @@ class Card(Table):
     url: Text | None = None
 
 
+class Drift(Table):
+    """A figure of a stage that moves by more than this share of its value in the run before is a warning."""
+
+    warn_percent: float = Field(default=20.0, gt=0)
+
+
 class WaiverEntry(Table):
     """An exception that people want: shown in verdict, seal and report, in force through the day it expires."""
 
@@ -162,6 +168,7 @@ class Policy(Table):
     privacy: Privacy = Privacy()
     record_schema: RecordSchema = RecordSchema()
     card: Card = Card()
+    drift: Drift = Drift()
     required: Required = Required()
     gates: dict[Text, dict[Text, LimitSetting]] = {}
     waivers: tuple[WaiverEntry, ...] = ()

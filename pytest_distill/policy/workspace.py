@@ -46,6 +46,11 @@ class Workspace:
         return self.state / "runs"
 
     @property
+    def receipts(self) -> Path:
+        """Receipts of stages, one folder a run of stages. `runs` holds those that judged a batch."""
+        return self.state / "receipts"
+
+    @property
     def cache(self) -> Path:
         return self.state / "cache"
 
@@ -60,25 +65,39 @@ class Workspace:
 
     def run_folders(self, batch_id: str) -> list[Path]:
         """The folders of all runs that judged a batch, oldest first. Their names are a running number."""
-        folder = self.runs / batch_id
-        return (
-            sorted((p for p in folder.iterdir() if RUN_FOLDER.fullmatch(p.name)), key=lambda p: int(p.name))
-            if folder.is_dir()
-            else []
-        )
+        return _numbered(self.runs / batch_id)
 
     def new_run_folder(self, batch_id: str) -> Path:
-        """Makes the folder of the next run. Making it claims its number, so two runs that start at once get two."""
-        last = self.run_folders(batch_id)
-        number = int(last[-1].name) + 1 if last else 1
-        while True:
-            folder = self.runs / batch_id / f"{number:06d}"
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
+        """Makes the folder of the next run that judges a batch."""
+        return _claim(self.runs / batch_id)
+
+    def receipts_folders(self) -> list[Path]:
+        """The folders of all runs of stages, oldest first."""
+        return _numbered(self.receipts)
+
+    def new_receipts_folder(self) -> Path:
+        """Makes the folder of the next run of stages."""
+        return _claim(self.receipts)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if RUN_FOLDER.fullmatch(p.name)), key=lambda p: int(p.name))
+
+
+def _claim(folder: Path) -> Path:
+    """The next number's folder. Making it claims the number, so two that start at once get two."""
+    last = _numbered(folder)
+    number = int(last[-1].name) + 1 if last else 1
+    while True:
+        claimed = folder / f"{number:06d}"
+        try:
+            claimed.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return claimed
 
 
 def find(start: Path) -> Path | None:

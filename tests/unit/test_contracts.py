@@ -10,11 +10,12 @@ from typing import Any
 
 import jsonschema
 import pytest
+import receipt_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytest_distill.contracts import attestation, ledger, manifest, run, stage1
+from pytest_distill.contracts import attestation, ledger, manifest, receipts, run, stage1
 from pytest_distill.contracts.attestation import (
     Digest,
     Envelope,
@@ -238,6 +239,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "candidate": candidate,
     "qc_summary": qc,
     "session_manifest": session,
+    **receipt_strategies.WRITTEN,
 }
 
 
@@ -314,6 +316,7 @@ def one(name: str) -> dict[str, Any]:
             environment=Environment(hostname="", python=""), loader_version="1", sentinels=(),
             guards=Guards(template_found=False, template_cleared=False, delta_check=0, template_ids_seen=0, inputs_checked=0),
         ),
+        **receipt_strategies.ONE,
     }  # fmt: skip
     value: dict[str, Any] = json.loads(base[name].to_bytes())
     return value
@@ -396,7 +399,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FORMATS}
     parts = {
         value
-        for module in (attestation, ledger, manifest, run, stage1)
+        for module in (attestation, ledger, manifest, receipts, run, stage1)
         for value in vars(module).values()
         if isinstance(value, type)
     }
