@@ -87,29 +87,29 @@ def bash(root: Command) -> str:
     steps = "|".join(f'"{" ".join(c.path)}"' for c in root.below() if len(c.path) > 1)
     lines = [
         "_distill() {",
-        '  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" path=distill words="" batches=0 i',
+        '  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" place=distill follow="" batches=0 i',
         "  for ((i = 1; i < COMP_CWORD; i++)); do",
-        f'    case "$path ${{COMP_WORDS[i]}}" in {steps}) path="$path ${{COMP_WORDS[i]}}";; esac',
+        f'    case "$place ${{COMP_WORDS[i]}}" in {steps}) place="$place ${{COMP_WORDS[i]}}";; esac',
         "  done",
         "  COMPREPLY=()",
-        '  case "$path $prev" in',
+        '  case "$place $prev" in',
     ]
     for command in root.below():
         here = " ".join(command.path)
-        lines += [f'    "{here} {name}") words="{" ".join(c)}";;' for name, c in command.choices.items() if name]
+        lines += [f'    "{here} {name}") follow="{" ".join(c)}";;' for name, c in command.choices.items() if name]
         if command.valued:
             names = "|".join(f'"{here} {name}"' for name in sorted(command.valued))
             lines.append(f"    {names}) return;;")  # left to the completion of file names
-    lines += ["  esac", '  if [ -z "$words" ]; then', '    case "$path" in']
+    lines += ["  esac", '  if [ -z "$follow" ]; then', '    case "$place" in']
     for command in root.below():
         follow = [*(c.path[-1] for c in command.commands), *command.choices.get("", ()), *command.options]
         batches = " batches=1" if command.batch else ""
-        lines.append(f'      "{" ".join(command.path)}") words="{" ".join(follow)}"{batches};;')
+        lines.append(f'      "{" ".join(command.path)}") follow="{" ".join(follow)}"{batches};;')
     lines += [
         "    esac",
         "  fi",
-        '  if [ "$batches" = 1 ] && [ -d batches ]; then words="$words $(command ls batches)"; fi',
-        '  COMPREPLY=($(compgen -W "$words" -- "$cur"))',
+        '  if [ "$batches" = 1 ] && [ -d batches ]; then follow="$follow $(command ls batches)"; fi',
+        '  COMPREPLY=($(compgen -W "$follow" -- "$cur"))',
         "}",
         "complete -o bashdefault -o default -F _distill distill",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,3 +50,28 @@ def test_every_command_is_in_every_script(shell: str, capsys: pytest.CaptureFixt
     for command in ROOT.below():
         assert command.path[-1] in script
         assert all(name.lstrip("-") in script for name in command.options)
+
+
+def test_zsh_keeps_its_path(tmp_path: Path) -> None:
+    """In zsh `path` is PATH by another name: a variable called so hid every program from the function."""
+    assert "path=" not in completion.zsh(ROOT)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_offers_the_same(tmp_path: Path) -> None:
+    (tmp_path / "batches" / "round-1").mkdir(parents=True)
+    begin = "autoload -Uz compinit && compinit -u -D\n"
+    ask = '\nCOMP_WORDS=(distill export "") COMP_CWORD=2\nsetopt KSH_ARRAYS SH_WORD_SPLIT\n_distill\n'
+    ask += 'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    script = begin + completion.zsh(ROOT) + ask
+    done = subprocess.run(["zsh", "-f", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert {"round-1", "--format"} <= set(done.stdout.split())
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_the_same(tmp_path: Path) -> None:
+    (tmp_path / "batches" / "round-1").mkdir(parents=True)
+    script = completion.fish(ROOT) + 'complete -C "distill export "; complete -C "distill export --format "\n'
+    done = subprocess.run(["fish", "--no-config", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert {"round-1", "hf", "jsonl", "parquet"} <= set(done.stdout.split())
