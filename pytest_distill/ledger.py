@@ -30,14 +30,34 @@ class Head(NamedTuple):
 def append(path: Path, event: str, *, batch: str | None = None, **facts: Fact) -> LedgerEntry:
     """Adds one line, durably; writers wait for each other. Raises E-LEDGER when the newest line is not what the head says."""
     with storage.locked(path):
-        head = _head_on_disk(path)
-        line = _last_line(path)
-        found = _newest(path, line)
-        _agree(path, head, found, line)
-        entry = LedgerEntry(seq=found.seq + 1, at=clock.timestamp(), event=event, batch=batch, facts=facts, prev=found.sha256)
-        written = entry.to_line()
-        storage.append_line(path, written)
-        _write_head(path, Head(entry.seq, storage.sha256_bytes(written)))
+        return _append(path, event, batch, facts)
+
+
+def append_once(path: Path, event: str, *, batch: str, **facts: Fact) -> LedgerEntry:
+    """`append`, unless a line says just this already: for a run that was killed and does not know whether it came to it.
+
+    The head is brought up to the newest line where the killed writer did not come to that. Raises E-LEDGER.
+    """
+    with storage.locked(path):
+        storage.remove_leftovers(_head_path(path))
+        found, newest = _chain(path, path.read_bytes() if path.exists() else b"", _head_on_disk(path))
+        same = [entry for entry in found if (entry.event, entry.batch, entry.facts) == (event, batch, facts)]
+        if not same:
+            return _append(path, event, batch, facts)
+        if _head_on_disk(path) != newest:
+            _write_head(path, newest)
+        return same[-1]
+
+
+def _append(path: Path, event: str, batch: str | None, facts: dict[str, Fact]) -> LedgerEntry:
+    head = _head_on_disk(path)
+    line = _last_line(path)
+    found = _newest(path, line)
+    _agree(path, head, found, line)
+    entry = LedgerEntry(seq=found.seq + 1, at=clock.timestamp(), event=event, batch=batch, facts=facts, prev=found.sha256)
+    written = entry.to_line()
+    storage.append_line(path, written)
+    _write_head(path, Head(entry.seq, storage.sha256_bytes(written)))
     return entry
 
 
@@ -58,6 +78,10 @@ def _read(path: Path) -> tuple[list[LedgerEntry], Head]:
     with storage.locked(path) if os.access(path.parent, os.W_OK) else nullcontext():
         head = _head_on_disk(path)
         data = path.read_bytes() if path.exists() else b""
+    return _chain(path, data, head)
+
+
+def _chain(path: Path, data: bytes, head: Head | None) -> tuple[list[LedgerEntry], Head]:
     if data and not data.endswith(b"\n"):
         raise _torn(path)
     found: list[LedgerEntry] = []
