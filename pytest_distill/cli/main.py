@@ -37,6 +37,8 @@ COMMANDS = (
     "gates",
     "ci",
     "ledger",
+    "runs",
+    "drift",
     "completion",
 )
 INTERRUPTED = 130

@@ -112,7 +112,7 @@ def drift_lines(report: DriftReport) -> list[str]:
 def latest_page(workspace: Workspace) -> str:
     """The newest receipt of every stage, as Markdown."""
     rows = [
-        (r.stage, r.run_id, "yes" if r.validation.passed else "no", *_counts(r), _stands(r.materialised), r.started_at)
+        (r.stage, r.run_id, "yes" if r.validation.passed else "no", *_counts(r), stands(r.materialised), r.started_at)
         for r in newest_receipts(workspace).values()
     ]
     table = _table(("stage", "run", "passed", *COUNTS, "stands", "started"), rows)
@@ -122,7 +122,7 @@ def latest_page(workspace: Workspace) -> str:
 def _row(summary: RunSummary, index: int) -> tuple[object, ...]:
     line = summary.stages[index]
     counts = line.record_counts.model_dump(by_alias=True)
-    return line.stage, "yes" if line.passed else "no", *(counts[name] for name in COUNTS), _stands(line.materialised)
+    return line.stage, "yes" if line.passed else "no", *(counts[name] for name in COUNTS), stands(line.materialised)
 
 
 def _counts(receipt: StageReceipt) -> list[int]:
@@ -130,7 +130,8 @@ def _counts(receipt: StageReceipt) -> list[int]:
     return [counts[name] for name in COUNTS]
 
 
-def _stands(materialised: dict[str, int]) -> str:
+def stands(materialised: dict[str, int]) -> str:
+    """What stands in a stage's outputs, in words."""
     return ", ".join(f"{name} {count:,}" for name, count in sorted(materialised.items()))
 
 
