@@ -31,6 +31,7 @@ class Code(str, Enum):
     RESUME = "E-RESUME-CURSOR-MISMATCH"  # the state of a run does not fit its inputs or its files
     INDEX_MISSING = "E-INDEX-MISSING"  # the index of a run's units, or of a shard, is not there
     SHARD_CHECKSUM = "E-SHARD-CHECKSUM"  # a shard, or a unit of a run, has other bytes than when it was written
+    WORKER = "E-WORKER"  # a worker process died
     FREEZE = "E-FREEZE"  # a frozen value was changed under the same pipeline version
     # gating
     MEASURE = "E-MEASURE"  # a measure failed, or returned something that is no column of its rows
@@ -64,6 +65,11 @@ class Code(str, Enum):
     SENTINEL = "E-SENTINEL"  # the model does not behave as a base model does
     LABEL = "E-LABEL"  # a critic's label is not one token, or its log-probability is unknown
     SERVER = "E-SERVER"  # a model server that cannot be reached, or answers what we cannot use
+    YIELD = "E-YIELD"  # a run that gives too few rows to go on, or a union of shards with too few
+    SHARD = "E-SHARD"  # a shard of a run that is missing, unfinished or another run's
+    BUDGET = "E-BUDGET"  # a budget or a time limit is used up; the run can be resumed
+    RUN_EXISTS = "E-RUN-EXISTS"  # a run of that name was started before
+    BUSY = "E-BUSY"  # another process holds the lock
     PROMPT = "E-PROMPT"  # a text that would break out of its place in a prompt
     # pull requests
     GIT = "E-GIT"  # the repository lacks a commit, or git refuses
