@@ -1,0 +1,1 @@
+"""From streams of what agents did to evidence and scores: deterministic, without model calls."""
