@@ -1,4 +1,4 @@
-"""Answers that stop too early, and answers that do not stop: they go on to another task."""
+"""Answers that stop too early. Answers that do not stop are in `runaway`."""
 
 from __future__ import annotations
 
@@ -37,22 +37,6 @@ _CLOSING = re2.compile(
 _FENCE_LINE = re2.compile(r"(?m)^[ \t>]*(?:```|~~~)")
 _EMOTICON = re2.compile(r"[:;=8xX]'?-?\(+|\(:|:\(|\b[a-z0-9]\)|\d\)")
 
-NEXT_TASK = (
-    r"(?m)^[ \t]*(?:(?:Instruction|Q|A|Response|Question)(?: ?\d{1,3})?[ \t]*:"
-    r"|(?i:(?:(?:and |here is |here's |ok(?:ay)?,? )?(?:the |my |a )?(?:next question|another question|new question)|now for|"
-    r"moving on)\b))"
-)
-_NEXT_TASK = re2.compile(NEXT_TASK)
-_OTHER_SPEAKER = re2.compile(r"(?m)^[ \t]*B[ \t]*:")
-_QUESTIONS_WANTED = re2.compile(
-    r"(?i)\b(?:write|generate|create|make|compose|give|list|suggest|come up with|produce|provide|ask|design|draft|prepare|"
-    r"formulate|pose|build|"
-    r"develop|construct|invent|add|propose|think of|what are)\b[^.\n]{0,80}\b(?:questions?|quiz(?:zes)?|faqs?|q ?(?:&|and) ?a|"
-    r"interviews?|dialog(?:ue)?s?|"
-    r"exams?|surveys?|questionnaires?|tests?|flash ?cards?|conversations?|riddles?|trivia|jokes?|scripts?|instructions?|"
-    r"transcripts?|prompts?)\b"
-)
-
 
 @measure(version=1)
 def truncated_end(
@@ -76,16 +60,6 @@ def truncated_end(
     limit = _true(hit_token_limit, len(answer_text)) & untrimmed & ~tail.str.contains(_ENDED)
     frame = frame.with_columns(stopped=stopped | limit)
     return frame.select(pl.coalesce("ends", pl.when("stopped").then("tail"))).to_series()
-
-
-@measure(version=1)
-def runaway_line(prompt_text: pl.Series, answer_text: pl.Series) -> pl.Series:
-    """The line with which an answer goes on to another task ("Q:", "Instruction:", "Next question"), null where it does not.
-
-    Only lines after the first count, never running prose. Answers to prompts that ask for questions, tests or dialogues are
-    spared.
-    """
-    return examined(_next_task, answer_text.str.contains(NEXT_TASK), prompt_text, answer_text)
 
 
 def _unfinished(answer: str) -> str | None:
@@ -124,18 +98,6 @@ def _open_bracket(last: str) -> str | None:
     for opened, closed in (("(", ")"), ("[", "]"), ("“", "”")):
         if line.count(opened) > line.count(closed) and line.rstrip()[-1:] not in ".!?…\"'”’":
             return last[last.rfind(opened) :][:40]
-    return None
-
-
-def _next_task(prompt: str, answer: str) -> str | None:
-    start = len(answer) - len(answer.lstrip())
-    for found in _NEXT_TASK.finditer(answer):
-        if found.start() <= start or not answer[: found.start()].strip():
-            continue
-        mark = str(found.group()).strip()
-        if mark.startswith("A") and mark[1:].strip(" 0123456789") == ":" and _OTHER_SPEAKER.search(answer):
-            continue
-        return None if _QUESTIONS_WANTED.search(prompt) else mark
     return None
 
 

@@ -21,7 +21,7 @@ from pytest_distill.contracts.stage1 import (
     Rates,
     Thresholds,
 )
-from pytest_distill.pipelines.stage1.cleaning import DELIMITER, TrimRule, clean_response
+from pytest_distill.pipelines.stage1.cleaning import DELIMITER, TrimRule, clean_response, runs_away
 
 TOKEN_EDGES = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)
 MARGIN_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
@@ -55,7 +55,7 @@ def summarise(candidates: Sequence[Candidate], thresholds: Thresholds, *, unit: 
         instruction_acceptance=_share(acceptance.instructions_good, len(candidates)),
         pair_acceptance=_share(acceptance.pairs_good, len(answered)),
         token_limit=_share(counts.hit_token_limit, len(answered)),
-        runaway=_share(sum(_runs_away(c.response or "") for c in kept), len(kept)),
+        runaway=_share(sum(runs_away(c.response or "", instruction=c.instruction) for c in kept), len(kept)),
         delimiter_leaks=sum(_leaks(c.response or "") for c in kept),
     )
     reasons = tuple(failures(rates, tokens, thresholds))
@@ -118,10 +118,6 @@ def distribution(values: Sequence[float], edges: Sequence[float], unit: str) -> 
 
 def _margins(critiques: Sequence[Critique]) -> Distribution:
     return distribution([c.margin for c in critiques], MARGIN_EDGES, "nats")
-
-
-def _runs_away(response: str) -> bool:
-    return clean_response(response).trim_rule in (TrimRule.LINE_START, TrimRule.NEW_QUESTION)
 
 
 def _leaks(response: str) -> bool:

@@ -19,7 +19,8 @@ from pytest_distill.errors import DistillError
 from pytest_distill.gates.measures import tokens
 from pytest_distill.gates.measures.language import language_confidence, language_guess
 from pytest_distill.gates.measures.refusals import refusal, refusal_is_due
-from pytest_distill.gates.measures.truncation import runaway_line, truncated_end
+from pytest_distill.gates.measures.runaway import runaway_line
+from pytest_distill.gates.measures.truncation import truncated_end
 from pytest_distill.measuring.kernels.pieces import split
 from pytest_distill.measuring.measure import declaration
 from pytest_distill.policy import workspace
