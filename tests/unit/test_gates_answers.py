@@ -23,6 +23,7 @@ from pytest_distill.gates.measures.runaway import runaway_line
 from pytest_distill.gates.measures.truncation import truncated_end
 from pytest_distill.measuring.kernels.pieces import split
 from pytest_distill.measuring.measure import declaration
+from pytest_distill.measuring.separable import PATTERNS, is_separable
 from pytest_distill.policy import workspace
 from pytest_distill.policy.model import Language
 from pytest_distill.policy.model import Tokenizer as TokenizerTable
@@ -314,14 +315,14 @@ def a_tokenizer(tmp_path: Path, pattern: str | None, **changes) -> TokenizerTabl
     return workspace.parse(b'[tokenizer]\npath = "tokenizer.json"\n', tmp_path, name="distill.toml").tokenizer
 
 
-@pytest.mark.parametrize("pattern", [None, *sorted(tokens._PATTERNS)])
+@pytest.mark.parametrize("pattern", [None, *sorted(PATTERNS)])
 def test_tokenizers_of_known_families_are_counted_by_pieces(tmp_path, pattern):
     table = a_tokenizer(tmp_path, pattern)
-    assert tokens.is_separable(json.loads((tmp_path / "tokenizer.json").read_text()))
+    assert is_separable(json.loads((tmp_path / "tokenizer.json").read_text()))
     assert counted("abc de", "é", table=table) == [6, 2]  # truncation and padding in the file are switched off
 
 
-@pytest.mark.parametrize("pattern", sorted(tokens._PATTERNS))
+@pytest.mark.parametrize("pattern", sorted(PATTERNS))
 @given(st.text(alphabet=st.sampled_from(list("abZ9 .,;:!?()\n\r\t'_é\u00a0日🙂")), max_size=60))
 def test_no_cut_is_inside_a_match_of_a_known_pattern(pattern, text):
     from tokenizers import Regex, pre_tokenizers
@@ -334,7 +335,7 @@ def test_no_cut_is_inside_a_match_of_a_known_pattern(pattern, text):
 
 def test_other_pipelines_are_counted_text_by_text(tmp_path):
     table = a_tokenizer(tmp_path, r"\w+|\W+", normalizer={"type": "Lowercase"})
-    assert not tokens.is_separable(json.loads((tmp_path / "tokenizer.json").read_text()))
+    assert not is_separable(json.loads((tmp_path / "tokenizer.json").read_text()))
     assert counted("ABC de", table=table) == [6]
 
 
