@@ -1,0 +1,1 @@
+"""From scored evidence to batches of samples, through the contamination firewall."""
