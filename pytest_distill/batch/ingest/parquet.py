@@ -78,7 +78,7 @@ def _rows(file: IO[bytes], name: str) -> Iterator[Record]:
         check_metadata(opened.metadata, name)
         schema = opened.schema_arrow
         try:
-            convert = [_converter(field.name, field.type, name) for field in schema]
+            convert = [converter(field.name, field.type, name) for field in schema]
         except DistillError:
             for batch in batches(opened):
                 batch.validate(full=True)  # a damaged file is called that, whatever its columns are
@@ -117,10 +117,10 @@ def _finite(value: Any) -> bool:
     return all(map(_finite, value)) if isinstance(value, list) else True
 
 
-def _converter(column: str, kind: pa.DataType, name: str) -> Callable[[pa.Array], list[Any]]:
+def converter(column: str, kind: pa.DataType, name: str) -> Callable[[pa.Array], list[Any]]:
     """A function from a column to JSON values. Raises E-COLUMN for a type that JSON has no value for."""
     if pt.is_dictionary(kind):
-        inner = _converter(column, kind.value_type, name)
+        inner = converter(column, kind.value_type, name)
         return lambda array: inner(array.dictionary_decode())
     if _is_plain(kind):
         return lambda array: array.to_pylist()

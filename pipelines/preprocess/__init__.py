@@ -1,0 +1,1 @@
+"""Preprocessing: raw files or a batch to a clean batch. Normalise, bound, identify, deduplicate; every drop has a reason."""

@@ -1,0 +1,135 @@
+"""Toxicity by a classifier of the user's: a Hugging Face sequence classifier by path, or a Detoxify checkpoint. Both offline.
+
+Nothing is downloaded, no code of a model repository runs, and weights are read as tensors only: safetensors, or what
+`torch.load(weights_only=True)` accepts, which is its default from torch 2.6 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_distill import storage
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.preprocess.config import Toxicity
+
+BATCH = 32
+MAX_TOKENS = 512
+CHECKPOINT = ".ckpt"
+# Labels that say a text is fine, as classifiers on the hub name them. Toxicity is what is left.
+_HARMLESS = frozenset(("neutral", "non-toxic", "non_toxic", "nontoxic", "not_toxic", "neither", "clean", "safe", "label_0"))
+
+
+def files(table: Toxicity) -> list[Path]:
+    """The files whose bytes decide about the scores. Raises E-MODEL where there is no model."""
+    assert table.model is not None
+    path = Path(table.model)
+    if path.suffix == CHECKPOINT and path.is_file():
+        config = Path(table.config) if table.config else path.parent / "config"
+        if not config.is_dir():
+            raise DistillError(
+                Code.MODEL, f"{path}: no configuration in {config}", "Set diagnostics.toxicity.config to its folder."
+            )
+        return [path, *sorted(file for file in config.iterdir() if file.is_file())]
+    if not (path / "config.json").is_file():
+        raise DistillError(Code.MODEL, f"{path} is no classifier", "A folder with config.json and model.safetensors, or a .ckpt.")
+    if not list(path.glob("*.safetensors")):
+        raise DistillError(Code.MODEL, f"{path} holds no weights as safetensors", "Save it with `safe_serialization=True`.")
+    return sorted(file for file in path.iterdir() if file.is_file())
+
+
+def digest(table: Toxicity) -> str:
+    """One digest over the names and bytes of the model's files."""
+    return storage.sha256_bytes("".join(f"{storage.sha256_file(f)}  {f.name}\n" for f in files(table)).encode())
+
+
+class Classifier:
+    """Loads once. A score is the probability that a harmful label holds: of several that may hold together, the likeliest."""
+
+    def __init__(self, table: Toxicity) -> None:
+        files(table)
+        assert table.model is not None
+        try:
+            import torch
+            import transformers
+        except ImportError as error:
+            raise _missing(error) from error
+        if Path(table.model).suffix == CHECKPOINT:
+            self._model, self._tokenizer, labels = _detoxify(table)
+            self._independent = True
+        else:
+            options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            try:
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(table.model, **options)
+                self._model = transformers.AutoModelForSequenceClassification.from_pretrained(
+                    table.model, use_safetensors=True, **options
+                )
+            except (OSError, ValueError) as error:
+                raise DistillError(Code.MODEL, f"{table.model}: {error}", "Is it a sequence classifier?") from error
+            labels = [str(self._model.config.id2label[at]) for at in range(self._model.config.num_labels)]
+            self._independent = self._model.config.problem_type == "multi_label_classification" or len(labels) == 1
+        self._harmful = _harmful(labels, table)
+        self._model.eval()
+        self._torch = torch
+
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """One score a text, whatever stands beside it: texts of one length go together, so nothing is padded but to it."""
+        torch, found = self._torch, np.zeros(len(texts))
+        encoded = [self._tokenizer(text, truncation=True, max_length=self._room())["input_ids"] for text in texts]
+        by_length: dict[int, list[int]] = {}
+        for at, ids in enumerate(encoded):
+            by_length.setdefault(len(ids), []).append(at)
+        with torch.inference_mode():
+            for _, places in sorted(by_length.items()):
+                for first in range(0, len(places), BATCH):
+                    group = places[first : first + BATCH]
+                    logits = self._model(input_ids=torch.tensor([encoded[at] for at in group])).logits.double()
+                    if self._independent:
+                        found[group] = logits.sigmoid()[:, self._harmful].max(-1).values.numpy()
+                    else:
+                        found[group] = logits.softmax(-1)[:, self._harmful].sum(-1).numpy()
+        return np.round(found, 4)  # what is left of a batch's size in the last digits goes here
+
+    def _room(self) -> int:
+        """Tokens the model has positions for. RoBERTa's kind keeps two of them for itself."""
+        positions = int(getattr(self._model.config, "max_position_embeddings", MAX_TOKENS))
+        return min(MAX_TOKENS, positions - 2)
+
+
+def _harmful(labels: Sequence[str], table: Toxicity) -> list[int]:
+    if table.labels is not None:
+        if unknown := set(table.labels) - set(labels):
+            raise DistillError(Code.MODEL, f"the classifier has no label {sorted(unknown)[0]!r}", f"It has {', '.join(labels)}.")
+        return [at for at, label in enumerate(labels) if label in table.labels]
+    harmful = [at for at, label in enumerate(labels) if label.lower() not in _HARMLESS]
+    if not harmful or (len(labels) > 1 and all(label.startswith("LABEL_") for label in labels)):
+        hint = "Name the harmful ones: diagnostics.toxicity.labels."
+        raise DistillError(Code.MODEL, f"which of the labels {', '.join(labels)} are harmful cannot be told", hint)
+    return harmful
+
+
+def _detoxify(table: Toxicity) -> tuple[Any, Any, list[str]]:
+    import torch
+
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise DistillError(Code.MODEL, "a .ckpt needs torch 2.6 or newer", "Older ones run code that a checkpoint may hold.")
+    try:
+        from detoxify import Detoxify
+    except ImportError as error:
+        raise _missing(error) from error
+    config = table.config or str(Path(str(table.model)).parent / "config")
+    try:
+        loaded = Detoxify(checkpoint=table.model, huggingface_config_path=config)
+    except Exception as error:  # detoxify and torch raise whatever they like for a foreign file
+        raise DistillError(
+            Code.MODEL, f"{table.model} is no Detoxify checkpoint: {error}", "Take one of its releases."
+        ) from error
+    return loaded.model, loaded.tokenizer, [str(name) for name in loaded.class_names]
+
+
+def _missing(error: ImportError) -> DistillError:
+    return DistillError(Code.EXTRA, f"toxicity needs {error.name}", "pip install 'pytest-distill[toxicity]'")
