@@ -41,7 +41,7 @@ class FileDigest(Contract):
 
     `path` is relative to the workspace; a file that lies elsewhere is `outside:` and its name alone. `sha256` is of its bytes,
     `timeless_sha256` of its bytes with injected times (recorded_at, created_at, scored_at) blanked, where it holds any; `rows`
-    are the lines of a JSONL file.
+    are the lines of a JSONL file. Of a batch only its list of sums is named, which vouches for the rest.
     """
 
     path: RelativePath

@@ -16,6 +16,7 @@ from pytest_distill.batch.digest import SUMS, files_below
 from pytest_distill.contracts.receipts import OUTSIDE, FileDigest
 from pytest_distill.errors import Code, DistillError
 
+TIMELESS = "timeless.json"  # attached to a batch whose rows hold injected times: the digest of the rows without them
 INJECTED = ("recorded_at", "created_at", "scored_at")
 # The quotes of a key inside a text are escaped in JSON, so a text that quotes such a key is not taken for one. The pattern
 # begins with the literal that all the keys end in, which is what makes the search fast.
@@ -62,11 +63,16 @@ class Digests:
         return known
 
     def files(self, path: Path) -> list[FileDigest]:
-        """A file, or every file below a folder. For a batch it is SHA256SUMS alone: that list vouches for all the others."""
+        """A file, or every file below a folder. For a batch it is SHA256SUMS alone: that list vouches for all the others.
+
+        Rows with injected times make that list another one each time. A batch of such rows brings the digest without them along.
+        """
         if not path.is_dir():
             return [self.file(path)]
         if (path / SUMS).is_file():
-            return [self.file(path / SUMS)]
+            sums = self.file(path / SUMS)
+            beside = path / TIMELESS
+            return [sums.model_copy(update={"timeless_sha256": self.file(beside).sha256}) if beside.is_file() else sums]
         return [self.file(path / name) for name in listed(path)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import receipt_strategies
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -132,7 +132,7 @@ def test_the_worst_flag_is_the_severity() -> None:
 
 
 @given(receipt_strategies.summaries(), receipt_strategies.summaries(), st.floats(1, 100))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_report_is_of_these_two_runs_and_of_no_time(one: RunSummary, other: RunSummary, percent: float) -> None:
     report = drift.compare(one, other, warn_percent=percent)
     later = other.model_copy(update={"started_at": "later", "duration_seconds": 9.5, "git_sha": None})
@@ -141,7 +141,7 @@ def test_a_report_is_of_these_two_runs_and_of_no_time(one: RunSummary, other: Ru
 
 
 @given(receipt_strategies.summaries())
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_run_does_not_drift_from_itself(summary: RunSummary) -> None:
     report = drift.compare(summary, summary, warn_percent=20.0)
     assert {flag.kind for flag in report.flags} <= {"incomplete"}
