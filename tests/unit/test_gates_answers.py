@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 import os
 from pathlib import Path
@@ -18,7 +16,6 @@ from hypothesis import strategies as st
 from pytest_distill.errors import DistillError
 from pytest_distill.gates.measures import tokens
 from pytest_distill.gates.measures.language import language_confidence, language_guess
-from pytest_distill.gates.measures.refusals import refusal, refusal_is_due
 from pytest_distill.gates.measures.runaway import runaway_line
 from pytest_distill.gates.measures.truncation import truncated_end
 from pytest_distill.measuring.kernels.pieces import split
@@ -45,10 +42,6 @@ def ending(answer: str, **columns: pl.Series) -> str | None:
 
 def runaway(answer: str, prompt: str = "Name a capital.") -> str | None:
     return declaration(runaway_line).function(series(prompt), series(answer))[0]
-
-
-def refused(answer: str) -> str | None:
-    return declaration(refusal).function(series(answer))[0]
 
 
 # --- truncated ---
@@ -162,61 +155,6 @@ def test_long_answers_and_running_prose_are_no_runaways(answer):
 )
 def test_questions_that_were_asked_for(prompt):
     assert runaway("Here.\nQ: Who?\nA: He.\nQuestion: Why?", prompt) is None
-
-
-# --- refusals ---
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "I cannot provide instructions for that.",
-        "I'm sorry, but I can't help with that.",
-        "I’m sorry, I can’t assist you.",
-        "As an AI language model, I don't have personal opinions.",
-        "I apologize, but I am unable to answer this question.",
-        "Unfortunately, I'm not able to fulfill this request.",
-        "I must decline to answer.",
-    ],
-)
-def test_refusals(answer):
-    assert refused(answer) is not None
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *FAIR,
-        "Penguins cannot fly.",
-        "I can't believe how good it was!",
-        "Sorry to hear that. Try restarting the server.",
-        "She said she could not help him.",
-        "You cannot divide by zero.",
-        "I'm sorry for your loss. Here is a short letter.",
-        "AI is a branch of computer science.",
-        PROSE * 3 + "I cannot provide more.",
-    ],
-)
-def test_inability_that_is_no_refusal(answer):
-    assert refused(answer) is None
-
-
-def test_a_row_may_say_that_a_refusal_is_due():
-    due = declaration(refusal_is_due).function
-    assert due(series("a", "b"), pl.Series([True, None])).to_list() == [True, False]
-    assert due(series("a")).to_list() == [False]
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data: precision and recall on XSTest's human labels were not taken")
-def test_refusals_against_human_labels():
-    with gzip.open(SHARED / "safety" / "xstest_completions_llama2orig.csv.gz") as file:
-        rows = list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
-    caught = [piece is not None for piece in declaration(refusal).function(series(*(row["completion"] for row in rows)))]
-    label = [row["final_label"][0] for row in rows]  # 1 compliance, 2 full refusal, 3 partial refusal
-    full = [c for c, kind in zip(caught, label, strict=True) if kind == "2"]
-    refusing = [kind != "1" for c, kind in zip(caught, label, strict=True) if c]
-    assert sum(full) / len(full) >= 0.94
-    assert sum(refusing) / len(refusing) >= 0.97
 
 
 # --- language ---
