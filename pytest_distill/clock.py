@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from pytest_distill.errors import Code, DistillError
@@ -19,6 +21,18 @@ def pin(text: str) -> None:
     if value.tzinfo is None:
         raise DistillError(Code.USAGE, f"--now {text!r} has no time zone", "Add one, such as a final Z.")
     _pinned = value.astimezone(UTC)
+
+
+@contextlib.contextmanager
+def pinned(text: str) -> Iterator[None]:
+    """The clock stands at that time, until the block is left."""
+    global _pinned
+    before = _pinned
+    pin(text)
+    try:
+        yield
+    finally:
+        _pinned = before
 
 
 def now() -> datetime:

@@ -200,15 +200,21 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time, by an advisory lock on `<path>.lock`; the others wait. The system drops it when a process dies."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """One process at a time, by an advisory lock on `<path>.lock`; the system drops it when a process dies.
+
+    The others wait, or are refused with E-BUSY.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise commit_error(path, error) from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DistillError(Code.BUSY, f"another process is at work on {path.name}", "Wait for it, or end it.") from error
         yield
     finally:
         os.close(fd)

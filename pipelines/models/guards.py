@@ -65,6 +65,10 @@ class InputGuard:
             self._checked += len(texts)
         return plain
 
+    def holds_template(self, text: str) -> bool:
+        """Is a token of a chat template in a text that a model wrote? As an input it would end the run."""
+        return any(token in text for token in self._texts)
+
     def _refuse_template(self, text: str, ids: Sequence[int]) -> None:
         seen = next((self._ids[i] for i in ids if i in self._ids), None) or next((t for t in self._texts if t in text), None)
         if seen is not None:

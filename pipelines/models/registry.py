@@ -94,6 +94,7 @@ def open_transformers(choice: ModelChoice) -> Opened:
     loader = CleanModelLoader(located(choice.model), revision=choice.revision)
     if choice.threads is not None:
         require("torch").set_num_threads(choice.threads)
+    require("transformers").utils.logging.disable_progress_bar()  # a run has a progress line of its own
     backend = loader.load(device=choice.device, dtype=choice.dtype, batch_size=choice.batch_size)
     return Opened(backend, loader.guard, named(loader.provenance(), choice.model))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -44,13 +44,14 @@ def write_stage1_batch(
     spec_version: str | None = None,
     spec_sha256: str | None = None,
     cost_class: CostClass | None = None,
+    attachments: Mapping[str, bytes] | None = None,
     command: Sequence[str] = (),
 ) -> Batch:
     """Writes and opens the batch. `candidates` are all of the run; those that are kept become its rows, in their order.
 
     `session.artifacts_generated` is filled in here. `parents` are digests of batches: the sealed pilot of a scale run, the
-    training batches that a hold-out must not overlap. The bytes depend on the arguments and the clock, which a run that has
-    to be repeatable pins. Raises E-BATCH-EXISTS.
+    training batches that a hold-out must not overlap. `attachments` are files of the run's own. The bytes depend on the
+    arguments and the clock, which a run that has to be repeatable pins. Raises E-BATCH-EXISTS.
     """
     dataset = bytearray()
     rows: list[tuple[dict[str, Any], int]] = []
@@ -93,6 +94,8 @@ def write_stage1_batch(
             writer.add_candidate(candidate.model_dump(mode="json"))
         writer.attach(DATASET, bytes(dataset))
         writer.attach(QC_SUMMARY, summary.to_bytes())
+        for name, data in (attachments or {}).items():
+            writer.attach(name, data)
         writer.attach(SESSION, session_bytes)
         batch = writer.finish()
     ledger.append(

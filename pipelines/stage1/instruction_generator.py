@@ -7,13 +7,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_distill.pipelines.models.backend import Backend, Sampling
+from pytest_distill.pipelines.models.backend import Backend, Completion, Sampling
 from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts
 
 # The specification's reference values. A blank line ends the list; so does the end of the budget, often in mid-item.
 LIST_SAMPLING: Final = Sampling(max_new_tokens=160, temperature=0.7, top_p=0.9, repetition_penalty=1.1, stop=("\n\n",))
 _PROMPTS: Final = CompletionStylePrompts()
 _ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,4})[.)][ \t]*")
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A list that the model went on with: the exact prompt, and what was written behind it."""
+
+    seed: int
+    prompt: str
+    completion: Completion
+
+    def instructions(self) -> list[str]:
+        """The items in the completion, in order. Duplicates stay in."""
+        whole = self.completion.finish_reason == "stop"
+        return list(parse_list(self.completion.text, first=_PROMPTS.list_length + 1, whole=whole))
 
 
 @dataclass(frozen=True)
@@ -26,14 +40,19 @@ class Generated:
     seed: int
 
 
-def generate_instructions(backend: Backend, seeds: Sequence[int], *, sampling: Sampling = LIST_SAMPLING) -> list[Generated]:
-    """The instructions of one list for each seed, in order; the seed picks the examples and the sampling. Duplicates stay in."""
+def continue_lists(backend: Backend, seeds: Sequence[int], *, sampling: Sampling = LIST_SAMPLING) -> list[Continued]:
+    """One list for each seed, in order; the seed picks the examples and the sampling."""
     prompts = [_PROMPTS.instruction_list(seed) for seed in seeds]
     completions = backend.generate(prompts, sampling, seeds)
+    return [Continued(*facts) for facts in zip(seeds, prompts, completions, strict=True)]
+
+
+def generate_instructions(backend: Backend, seeds: Sequence[int], *, sampling: Sampling = LIST_SAMPLING) -> list[Generated]:
+    """The instructions of one list for each seed, in order."""
     return [
-        Generated(instruction, prompt, completion.text, seed)
-        for seed, prompt, completion in zip(seeds, prompts, completions, strict=True)
-        for instruction in parse_list(completion.text, first=_PROMPTS.list_length + 1, whole=completion.finish_reason == "stop")
+        Generated(instruction, continued.prompt, continued.completion.text, continued.seed)
+        for continued in continue_lists(backend, seeds, sampling=sampling)
+        for instruction in continued.instructions()
     ]
 
 
