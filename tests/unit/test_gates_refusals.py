@@ -88,7 +88,7 @@ def test_inability_that_is_no_refusal() -> None:
 
 PARTIAL = [
     "I can't open links. Here is what I know:\n\n1. Boil the water.\n2. Add the tea.\n3. Wait.",
-    "I must point out that the term is offensive. " + PROSE * 2,
+    "I must point out that the term is offensive. " + PROSE * 3,
     "I can't write the essay for you. That said, here is an outline: a claim, two reasons, an objection, a reply.",
 ]
 
