@@ -30,6 +30,7 @@ COMMANDS = (
     "listing",
     "stats",
     "sample",
+    "inspect",
     "diff",
     "report",
     "export",

@@ -7,6 +7,7 @@ from pathlib import Path
 from pytest_distill import storage
 from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.base import Contract
+from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
 from pytest_distill.contracts.receipts import DriftReport, RunSummary, StageReceipt
@@ -24,6 +25,7 @@ FORMATS: dict[str, type[Contract]] = {
     "verdict": Verdict,  # verdict.json of a run
     "seal": Seal,  # seal.json of a run
     "seal.dsse": Envelope,  # seal.dsse.json of an export
+    "inspection": Inspection,  # .distill/inspections/<id>.json
     "ledger": LedgerEntry,  # one line of ledger.jsonl
     "receipt": StageReceipt,  # .distill/receipts/<run>/<stage>.json
     "run_summary": RunSummary,  # .distill/receipts/<run>/summary.json

@@ -17,10 +17,12 @@ from pytest_distill.measuring.code import is_standard
 from pytest_distill.measuring.measure import ATTRIBUTE, Measure
 from pytest_distill.measuring.plan import Node, Planner, in_order
 from pytest_distill.measuring.scan import Scan
+from pytest_distill.release.inspection import begin
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pytest_distill.contracts.inspection import Inspection
     from pytest_distill.contracts.manifest import Manifest
     from pytest_distill.gating.evidence import Evidence
     from pytest_distill.gating.keeper import Keeper
@@ -182,6 +184,11 @@ class JudgedBatch:
         """The batches that the manifest names as parents, looked up in the workspace, and whether their seals hold."""
         self._use()
         return parents(self._columns.keeper.workspace, self.manifest.parents)
+
+    def inspection(self) -> Inspection:
+        """The record of this batch's spot-check, empty where nobody has looked. Raises E-LEDGER for one that was edited."""
+        self._use()
+        return begin(self._columns.keeper.workspace, self._columns.scan.batch)
 
     def column(self, name: str) -> Any:
         """One raw column of the population. Raises E-COLUMN when the batch has no such column."""

@@ -126,6 +126,12 @@ class RecordSchema(Table):
     path: File | None = None
 
 
+class InspectionTable(Table):
+    """How many rows a person has to look at before a batch may be sealed; 0 asks for none. `distill inspect` draws them."""
+
+    rows: int = Field(default=0, ge=0)
+
+
 class Card(Table):
     """What the dataset card and the Croissant metadata of an export say that no batch can know."""
 
@@ -167,6 +173,7 @@ class Policy(Table):
     leakage: Leakage = Leakage()
     privacy: Privacy = Privacy()
     record_schema: RecordSchema = RecordSchema()
+    inspection: InspectionTable = InspectionTable()
     card: Card = Card()
     drift: Drift = Drift()
     required: Required = Required()

@@ -58,6 +58,10 @@ class Workspace:
     def ledger(self) -> Path:
         return self.state / "ledger.jsonl"
 
+    def inspection(self, batch_id: str) -> Path:
+        """The record of a batch's spot-check."""
+        return self.state / "inspections" / f"{self.batch_folder(batch_id).name}.json"
+
     def batch_folder(self, batch_id: str) -> Path:
         if not BATCH_ID.fullmatch(batch_id):
             raise DistillError(Code.USAGE, f"{batch_id!r} is no batch id", "Use letters, digits, '.', '_' and '-', at most 100.")

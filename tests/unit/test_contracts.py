@@ -30,6 +30,7 @@ from pytest_distill.contracts.attestation import (
 )
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.export_schemas import FOLDER, FORMATS, schema
+from pytest_distill.contracts.inspection import Decision, Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Counts, Created, How, Manifest, Shard, Source
 from pytest_distill.contracts.run import Bound, Example, Figure, GateRecord, MeasureRecord, Rows, RunRecord, RunTimes, Waiver
@@ -226,6 +227,14 @@ session = st.builds(
     timeouts=st.dictionaries(TEXT, SHARE, max_size=2), notes=TEXT,
 )  # fmt: skip
 
+@st.composite
+def inspections(draw: st.DrawFn) -> Inspection:
+    rows = tuple(sorted(draw(st.sets(COUNT, max_size=4))))
+    judged = st.builds(Decision, row=COUNT, judgement=st.sampled_from(["good", "bad", "unsure"]), reason=WORD, who=WORD, at=TIME)
+    decisions = tuple(draw(judged).model_copy(update={"row": row}) for row in rows if draw(st.booleans()))
+    return Inspection(batch=draw(WORD), batch_sha256=draw(SHA), rows=rows, decisions=decisions)
+
+
 WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "manifest": manifests(),
     "created": st.builds(Created, created_at=TEXT, where=TEXT, command=several(TEXT)),
@@ -239,6 +248,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "candidate": candidate,
     "qc_summary": qc,
     "session_manifest": session,
+    "inspection": inspections(),
     **receipt_strategies.WRITTEN,
 }
 
@@ -301,6 +311,7 @@ def one(name: str) -> dict[str, Any]:
             ),
         ),
         "seal.dsse": Envelope(payload="", signatures=(Signature(sig=""),)),
+        "inspection": Inspection(batch="b", batch_sha256=sha, rows=()),
         "ledger": LedgerEntry(seq=1, at="", event="e", prev=sha),
         "sft": SftRecord(**ANSWER),
         "candidate": Candidate(**ANSWER, instruction_prompt="1.", instruction_completion="", candidate_status="kept"),

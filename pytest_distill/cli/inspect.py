@@ -1,0 +1,192 @@
+"""`distill inspect ID`: a spot-check. Some rows, drawn by the batch's digest, and what people say of each.
+
+Shows instruction, response, both critics' margins, the rule that trimmed the completion, and the completion with what was cut
+off. On a terminal one key a row answers: g good, b bad, u unsure (these two ask why), s skip, q stop; what was answered is kept,
+and the next call goes on. `--answers FILE` takes JSON lines {"row", "judgement", "reason"} instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_distill.batch.batch import Batch
+    from pytest_distill.cli.common import Subparsers
+    from pytest_distill.contracts.inspection import Decision, Inspection
+
+CUT_OPENS, CUT_CLOSES = "⟦cut: ", "⟧"
+KEYS = {"g": "good", "b": "bad", "u": "unsure"}
+
+
+def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
+    from pytest_distill.cli.common import add_json_option
+
+    parser = subparsers.add_parser("inspect", parents=[common], help="spot-check some rows by eye", description=__doc__)
+    parser.add_argument("batch", metavar="ID")
+    parser.add_argument("--answers", metavar="FILE", type=Path, help="decisions from a file of JSON lines; nothing is asked")
+    parser.add_argument("--who", metavar="NAME", help="who judges (default: the user's name on this machine)")
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from pytest_distill.batch.batch import open_batch
+    from pytest_distill.cli.common import open_workspace, print_json, say
+    from pytest_distill.release.inspection import begin, record
+
+    workspace = open_workspace(args)
+    batch = open_batch(workspace.batch_folder(args.batch))
+    inspection = begin(workspace, batch)
+    if args.answers is not None:
+        inspection = record(workspace, inspection, _answered(args.answers, inspection, args.who))
+    rows = list(shown_rows(batch, inspection))
+    if args.json:
+        print_json({"batch": batch.id, "batch_sha256": batch.sha256, "rows": rows, "open": list(inspection.open)})
+        return
+    if args.answers is None and inspection.open and sys.stdin.isatty() and sys.stdout.isatty():
+        inspection = _ask(rows, inspection, args.who, lambda decision, so_far: record(workspace, so_far, [decision]))
+    else:
+        for row in rows:
+            _print_row(row)
+    good, bad, unsure = inspection.count("good"), inspection.count("bad"), inspection.count("unsure")
+    say(args, f"{len(inspection.rows)} rows drawn: {good} good, {bad} bad, {unsure} unsure, {len(inspection.open)} not judged")
+
+
+def shown_rows(batch: Batch, inspection: Inspection) -> Iterator[dict[str, Any]]:
+    """What is shown of each row that was drawn. `kept` and `cut` are the two parts of the raw completion, where there is one."""
+    from pytest_distill.release.inspection import rows_at
+
+    decisions = {decision.row: decision for decision in inspection.decisions}
+    for row, values in zip(inspection.rows, rows_at(batch, inspection.rows), strict=True):
+        completion, response = values.get("completion"), values.get("response")
+        kept = cut = None
+        if isinstance(completion, str) and isinstance(response, str):
+            raw = completion.strip()
+            kept, cut = (response, raw[len(response) :]) if raw.startswith(response) else (None, raw)
+        decision = decisions.get(row)
+        yield {
+            "row": row,
+            "id": values.get("id"),
+            "instruction": values.get("instruction"),
+            "response": response,
+            "margins": {name: _margin(values.get(f"{name}_critique")) for name in ("instruction", "pair")},
+            "trim_rule": values.get("trim_rule"),
+            "completion": completion,
+            "kept": kept,
+            "cut": cut,
+            "values": {k: v for k, v in values.items() if isinstance(v, str)} if response is None else None,
+            "decision": decision.model_dump(mode="json") if decision else None,
+        }
+
+
+def _margin(critique: Any) -> float | None:
+    return float(critique["margin"]) if isinstance(critique, dict) and "margin" in critique else None
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    from pytest_distill.cli.common import print_table
+
+    said = row["decision"]
+    facts: list[tuple[str, object]] = [*(row["values"] or {}).items()]
+    if row["values"] is None:
+        margins = ", ".join(f"{n} {'none' if m is None else f'{m:.2f}'}" for n, m in row["margins"].items())
+        facts = [("instruction", row["instruction"]), ("response", row["response"]), ("margins", margins)]
+        if row["completion"] is not None:
+            whole = row["kept"] or ""
+            marked = f"{whole}{CUT_OPENS}{row['cut']}{CUT_CLOSES}" if row["cut"] else whole
+            facts += [("trim rule", row["trim_rule"] or "none: nothing was cut"), ("completion", marked)]
+    why = f": {said['reason']}" if said and said["reason"] else ""
+    facts.append(("judged", f"{said['judgement']} by {said['who']} at {said['at']}{why}" if said else "not yet"))
+    print_table((f"row {row['row']:,}", f"id {row['id']}"), facts)
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+def _answered(file: Path, inspection: Inspection, who: str | None) -> list[Decision]:
+    """The decisions of a file. Raises E-SOURCE-FORMAT for a line that is none, E-USAGE for a row that was not drawn."""
+    from pydantic import ValidationError
+
+    from pytest_distill import clock
+    from pytest_distill.batch.ingest.formats import read_records
+    from pytest_distill.contracts.base import first_problem
+    from pytest_distill.contracts.inspection import Decision
+    from pytest_distill.errors import Code, DistillError
+
+    found, name, at = [], who or _user(), clock.timestamp()
+    for number, line in enumerate(read_records(file), start=1):
+        try:
+            decision = Decision.model_validate({"reason": "", **line, "who": name, "at": at})
+        except ValidationError as error:
+            what = f"{file}, line {number}: {first_problem(error)}"
+            raise DistillError(Code.FORMAT, what, 'A line is {"row": 3, "judgement": "bad", "reason": "why"}.') from error
+        if decision.row not in inspection.rows:
+            drawn = ", ".join(map(str, inspection.rows))
+            raise DistillError(Code.USAGE, f"{file}, line {number}: row {decision.row} was not drawn", f"Drawn are {drawn}.")
+        found.append(decision)
+    return found
+
+
+def _ask(
+    rows: Sequence[dict[str, Any]],
+    inspection: Inspection,
+    who: str | None,
+    store: Callable[[Decision, Inspection], Inspection],
+) -> Inspection:
+    """Shows the open rows one after the other and stores each answer at once."""
+    from pytest_distill import clock
+    from pytest_distill.contracts.inspection import Decision
+
+    name = who or _user()
+    for row in rows:
+        if row["row"] not in inspection.open:
+            continue
+        _print_row(row)
+        key = _key("g good   b bad   u unsure   s skip   q stop ", "gbusq")
+        if key == "q":
+            break
+        if key == "s":
+            continue
+        reason = "" if key == "g" else _line("why? ")
+        inspection = store(Decision.model_validate(
+            {"row": row["row"], "judgement": KEYS[key], "reason": reason, "who": name, "at": clock.timestamp()}
+        ), inspection)  # fmt: skip
+    return inspection
+
+
+def _key(prompt: str, allowed: str) -> str:
+    """One of the allowed keys, without Enter; other keys are passed over. Ctrl-C and Ctrl-D end as q."""
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    settings = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor, termios.TCSADRAIN)  # before the prompt, and keeping what was typed ahead
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+        while (key := sys.stdin.read(1).lower()) not in allowed:
+            if key in ("", "\x04"):
+                key = "q"
+                break
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
+    sys.stdout.write(f"{key}\n")
+    return key
+
+
+def _line(prompt: str) -> str:
+    """A line of text that is not blank."""
+    while True:
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+        text = sys.stdin.readline()
+        if text.strip() or not text:
+            return text.strip() or "no reason given"
