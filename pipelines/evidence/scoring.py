@@ -97,7 +97,9 @@ class _Scoring:
             outputs=tuple(self._written(path) for path in outputs),
             counts={"rows": self.rows, "ledger_entries": entries, **self.categories},
         ).write(self.state)
-        return Scored(self.rows, self.out, self.categories, entries)
+        return Scored(
+            self.rows, self.out, {name: self.categories[name] for name in CATEGORIES if name in self.categories}, entries
+        )
 
     def _standing(self, key: str) -> StageState | None:
         """The state of the last run when everything is as it was then."""

@@ -120,7 +120,7 @@ def run_all(
     workspace: Workspace, *, folder: Path | None = None, options: Options | None = None, rebuild: bool = False,
     report: Report | None = None,
 ) -> Ran:  # fmt: skip
-    """All five in one run. Where one fails, those that build on it are listed as not run, with the reason, and its error raised."""
+    """All five in one run. Where one fails, the error is raised, and those after it are listed as not run, with the reason."""
     options = replace(options or Options(), dry_run=False, batch_id=None)
     built: list[Built] = []
     exported: list[Exported] = []

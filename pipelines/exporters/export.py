@@ -30,10 +30,9 @@ from pytest_distill.pipelines.evidence.score import SCORER_VERSION
 from pytest_distill.pipelines.exporters import source
 from pytest_distill.pipelines.exporters.firewall import Refusal
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.stages.digests import Digests
+from pytest_distill.stages.digests import TIMELESS, Digests
 
 EXPORTER_VERSION = "1.0.0"  # a constant of the code, raised whenever a sample comes out otherwise
-TIMELESS = "timeless.json"  # the samples' digest without injected times
 MAX_PAIRS_PER_TASK = 5
 KEPT = "kept"
 _TIMES = ("created_at", "recorded_at")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -98,8 +97,3 @@ def _sft(record: EvidenceRecord, row: source.Row) -> dict[str, Any]:
         "source_run_id": record.run_id,
         "quality_score": row.scored["category"],
     }
-
-
-def known_files(path: Path | None) -> frozenset[str]:
-    """The files of the repository, one a line, as `git ls-files` prints them."""
-    return frozenset(filter(None, path.read_text("utf-8").splitlines())) if path is not None else frozenset()

@@ -7,6 +7,19 @@ from pathlib import Path
 from pytest_distill import storage
 from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.base import Contract
+from pytest_distill.contracts.evidence import (
+    EvidenceRecord,
+    ModelLedgerEntry,
+    Playbook,
+    PreferenceSample,
+    QuarantineEntry,
+    RagSample,
+    ScoredRun,
+    SftSample,
+    Skip,
+    StageState,
+    StreamState,
+)
 from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
@@ -29,6 +42,17 @@ FORMATS: dict[str, type[Contract]] = {
     "ledger": LedgerEntry,  # one line of ledger.jsonl
     "receipt": StageReceipt,  # .distill/receipts/<run>/<stage>.json
     "run_summary": RunSummary,  # .distill/receipts/<run>/summary.json
+    "evidence_record": EvidenceRecord,  # one line of evidence/YYYY/MM/DD/<stream>.jsonl
+    "scored_run": ScoredRun,  # one line of scored-runs/YYYY/MM/DD/<stream>.jsonl
+    "rag_sample": RagSample,  # one row of a batch of export-rag
+    "sft_sample": SftSample,  # one row of a batch of export-sft
+    "preference_sample": PreferenceSample,  # one row of a batch of export-preference
+    "playbook": Playbook,  # one row of a batch of playbooks
+    "model_ledger_entry": ModelLedgerEntry,  # one line of scored-runs/model-ledger.jsonl
+    "export_quarantine": QuarantineEntry,  # a record that an exporter turned away, in candidates-*.parquet
+    "evidence_skip": Skip,  # one line of evidence/skips/<stream>.jsonl
+    "stream_state": StreamState,  # .distill/evidence/<stream>.json
+    "stage_state": StageState,  # .distill/evidence/<stage>.state.json
     "drift": DriftReport,  # .distill/receipts/<run>/drift.json
     "sft": SftRecord,  # one row of a stage 1 batch, one line of its dataset.jsonl
     "candidate": Candidate,  # one row of its candidates-*.parquet
