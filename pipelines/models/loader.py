@@ -116,10 +116,11 @@ def require(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        extra = "vllm" if module.startswith("vllm") else "generate"
         raise DistillError(
             Code.EXTRA,
             f"{module} is not installed",
-            "pip install 'pytest-distill[generate]' (torch first, in the build for your machine).",
+            f"pip install 'pytest-distill[{extra}]' (torch first, in the build for your machine).",
         ) from error
 
 

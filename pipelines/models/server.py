@@ -2,6 +2,9 @@
 
 Prompts are checked with the checkpoint's own tokenizer before they are sent, and sent as token ids, so that the server's
 tokenizer has no say. Stop strings are applied here: servers leave out whether the text or the end of sequence stopped them.
+
+A server that says it is vLLM is told more: the exact labels to score, by token id, and every default that its checkpoint's
+generation_config would otherwise put into the sampling. Its answers are read as token ids, as the engine's are.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from urllib.parse import urlsplit
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.models.backend import Completion, Sampling, cut_at_stop
 from pytest_distill.pipelines.models.guards import InputGuard
+from pytest_distill.pipelines.models.vllm_backend import completion, request
 
 TOP_LOGPROBS = 20  # the most that common servers give
 
@@ -25,7 +29,8 @@ TOP_LOGPROBS = 20  # the most that common servers give
 class ServerBackend:
     """`url` is the server's base, such as http://localhost:8000/v1; `model` the name it serves. Raises E-SERVER.
 
-    The critics' labels have to be among the twenty likeliest tokens; a label that is not is reported as -inf.
+    The critics' labels have to be among the twenty likeliest tokens, unless the server is a vLLM that scores any it is asked for
+    (0.32 does); a label that the server leaves out is reported as -inf.
     """
 
     def __init__(
@@ -33,18 +38,23 @@ class ServerBackend:
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise DistillError(Code.SERVER, f"{url!r} is no http address", "Example: http://localhost:8000/v1")
-        self._url = url.rstrip("/") + "/completions"
+        self._base = url.rstrip("/")
         self._model = model
         self.guard = guard
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         self._workers = workers
         self._timeout = timeout
+        self._vllm: bool | None = None  # not asked yet
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
 
     def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         encoded = self.guard.encode(prompts)
+        if self._is_vllm():
+            asked = [{**request(sampling, seed), "return_token_ids": True} for _, seed in zip(encoded, seeds, strict=True)]
+            bodies = [{"prompt": ids, **body} for ids, body in zip(encoded, asked, strict=True)]
+            return [self._from_ids(choice, sampling) for choice in self._ask(bodies)]
         common: dict[str, Any] = {
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
@@ -56,10 +66,38 @@ class ServerBackend:
         return [self._completion(choice, sampling) for choice in self._ask(bodies)]
 
     def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
-        self.guard.single_tokens(tokens)
+        wanted = self.guard.single_tokens(tokens)
         encoded = self.guard.encode(prompts)
-        bodies = [{"prompt": ids, "max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS} for ids in encoded]
-        return [_logprobs(choice, tokens) for choice in self._ask(bodies)]
+        asked: dict[str, Any] = {"max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS}
+        names = tokens
+        if self._is_vllm():
+            asked |= {"logprob_token_ids": sorted(set(wanted)), "return_tokens_as_token_ids": True}
+            names = [f"token_id:{token}" for token in wanted]
+        return [_logprobs(choice, names) for choice in self._ask([{"prompt": ids, **asked} for ids in encoded])]
+
+    def _is_vllm(self) -> bool:
+        """Asks the server once what it is, and refuses one that says it serves other models than ours."""
+        if self._vllm is None:
+            try:
+                with self._open("/models") as response:
+                    served = [(str(model["id"]), model.get("owned_by")) for model in json.load(response)["data"]]
+            except urllib.error.HTTPError:
+                served = []  # it has no list
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+                raise self._unusable(error) from error
+            names = [name for name, _ in served]
+            if served and self._model not in names:
+                raise DistillError(
+                    Code.SERVER, f"the server has no model {self._model!r}", f"It serves: {', '.join(names[:20])}."
+                )
+            self._vllm = (self._model, "vllm") in served
+        return self._vllm
+
+    def _from_ids(self, choice: dict[str, Any], sampling: Sampling) -> Completion:
+        ids = choice.get("token_ids")
+        if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+            raise DistillError(Code.SERVER, "vLLM's answer holds no token ids", "Serve with vLLM 0.11 or newer.")
+        return completion(ids, choice.get("finish_reason"), choice.get("stop_reason"), sampling.stop, self.guard)
 
     def _completion(self, choice: dict[str, Any], sampling: Sampling) -> Completion:
         text, reason = choice.get("text"), choice.get("finish_reason")
@@ -75,10 +113,8 @@ class ServerBackend:
             return list(pool.map(self._post, bodies))
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        data = json.dumps({"model": self._model, "stream": False, **body}).encode()
-        request = urllib.request.Request(self._url, data=data, headers=self._headers)  # noqa: S310  # the scheme was checked
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:  # noqa: S310
+            with self._open("/completions", {"model": self._model, "stream": False, **body}) as response:
                 answer = json.load(response)
             choice = answer["choices"][0]
         except urllib.error.HTTPError as error:
@@ -87,14 +123,20 @@ class ServerBackend:
                 Code.SERVER, f"the server answered {error.code}: {detail}", "Check its log and the model's name."
             ) from error
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DistillError(
-                Code.SERVER, f"no usable answer from {self._url}: {error!r}", "Is the server up, and is it /v1?"
-            ) from error
+            raise self._unusable(error) from error
         if not isinstance(choice, dict):
             raise DistillError(
                 Code.SERVER, "an answer whose choice is no object", "The server does not speak the completions protocol."
             )
         return choice
+
+    def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(self._base + path, data=data, headers=self._headers)  # noqa: S310  # the scheme was checked
+        return urllib.request.urlopen(asked, timeout=self._timeout)  # noqa: S310
+
+    def _unusable(self, error: Exception) -> DistillError:
+        return DistillError(Code.SERVER, f"no usable answer from {self._base}: {error!r}", "Is the server up, and is it /v1?")
 
 
 def _logprobs(choice: dict[str, Any], tokens: Sequence[str]) -> tuple[float, ...]:

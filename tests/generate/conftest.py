@@ -18,7 +18,7 @@ if missing := [name for name in ("torch", "transformers") if importlib.util.find
 END = "<|endoftext|>"
 
 
-def save_tiny(folder: Path, *, seed: int = 0, bos: bool = False, template: str | None = None) -> Path:
+def save_tiny(folder: Path, *, seed: int = 0, bos: bool = False, template: str | None = None, heads: int = 4) -> Path:
     """Writes a checkpoint: optionally with a tokenizer that puts a token in front of every text, or with a chat template."""
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -44,8 +44,8 @@ def save_tiny(folder: Path, *, seed: int = 0, bos: bool = False, template: str |
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True, initializer_range=0.2,
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=heads,
+            num_key_value_heads=heads // 2, max_position_embeddings=1024, tie_word_embeddings=True, initializer_range=0.2,
             bos_token_id=None, eos_token_id=0, pad_token_id=0,
         )
     )  # fmt: skip
