@@ -33,6 +33,8 @@ COMMANDS = (
     "inspect",
     "diff",
     "report",
+    "tokenize",
+    "shards",
     "export",
     "verify",
     "gates",
