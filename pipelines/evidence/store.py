@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +128,6 @@ class Appending:
             self._file = self._stack.enter_context(storage.atomic_file(self.path))
             if self.path.is_file() and not self._fresh:
                 with self.path.open("rb") as old:
-                    shutil.copyfileobj(old, self._file, storage.CHUNK)
+                    self._file.writelines(iter(lambda: old.read(storage.CHUNK), b""))
         self._file.write(row)
         self.rows += 1
