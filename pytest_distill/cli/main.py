@@ -45,6 +45,7 @@ COMMANDS = (
     "acceptance",
     "runs",
     "drift",
+    "replay",
     "completion",
 )
 INTERRUPTED = 130

@@ -24,6 +24,7 @@ from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
 from pytest_distill.contracts.receipts import DriftReport, RunSummary, StageReceipt
+from pytest_distill.contracts.replay import ReplayRun, ReplayStudy
 from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
 
@@ -54,6 +55,8 @@ FORMATS: dict[str, type[Contract]] = {
     "stream_state": StreamState,  # .distill/evidence/<stream>.json
     "stage_state": StageState,  # .distill/evidence/<stage>.state.json
     "drift": DriftReport,  # .distill/receipts/<run>/drift.json
+    "replay_run": ReplayRun,  # one line of streams/replay_runs.jsonl
+    "replay_study": ReplayStudy,  # what `distill replay study --out FILE` writes
     "sft": SftRecord,  # one row of a stage 1 batch, one line of its dataset.jsonl
     "candidate": Candidate,  # one row of its candidates-*.parquet
     "qc_summary": QcSummary,  # its qc_summary.json

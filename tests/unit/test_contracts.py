@@ -12,11 +12,12 @@ import evidence_strategies
 import jsonschema
 import pytest
 import receipt_strategies
+import replay_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytest_distill.contracts import attestation, evidence, inspection, ledger, manifest, receipts, run, stage1
+from pytest_distill.contracts import attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1
 from pytest_distill.contracts.attestation import (
     Digest,
     Envelope,
@@ -252,6 +253,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "session_manifest": session,
     "inspection": inspections(),
     **receipt_strategies.WRITTEN,
+    **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
 }
 
@@ -331,6 +333,7 @@ def one(name: str) -> dict[str, Any]:
             guards=Guards(template_found=False, template_cleared=False, delta_check=0, template_ids_seen=0, inputs_checked=0),
         ),
         **receipt_strategies.ONE,
+        **replay_strategies.ONE,
         **evidence_strategies.ONE,
     }  # fmt: skip
     value: dict[str, Any] = json.loads(base[name].to_bytes())
@@ -414,7 +417,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FORMATS}
     parts = {
         value
-        for module in (attestation, evidence, inspection, ledger, manifest, receipts, run, stage1)
+        for module in (attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1)
         for value in vars(module).values()
         if isinstance(value, type)
     }
