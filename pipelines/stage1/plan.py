@@ -188,7 +188,7 @@ def _environment(device: str) -> Environment:
     if device.startswith("cuda"):
         import torch
 
-        facts = torch.cuda.get_device_properties(device)
+        facts = torch.cuda.get_device_properties(device.partition(",")[0])
         gpu, memory = facts.name, round(facts.total_memory / 2**30, 1)
     return Environment(
         hostname=socket.gethostname(),
