@@ -15,6 +15,7 @@ class Code(str, Enum):
     # workspace and policy
     WORKSPACE = "E-WORKSPACE"  # no workspace, or not where it was said to be
     POLICY = "E-POLICY"  # distill.toml does not parse, or names what does not exist
+    POLICY_CHANGE = "E-POLICY-CHANGE"  # a frozen policy that was edited without a record, or a change that cannot be one
     USAGE = "E-USAGE"  # options that contradict each other
     EXTRA = "E-EXTRA-MISSING"  # an optional dependency is needed and not installed
     # reading and batches

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -161,6 +161,12 @@ def scratch_folder() -> Iterator[Path]:
     """A folder for what another program has to read from disk. Gone, with all it holds, when the block ends."""
     with tempfile.TemporaryDirectory(prefix="distill-") as folder:
         yield Path(folder)
+
+
+def link_into(scratch: Path, paths: Iterable[Path]) -> None:
+    """Symbolic links to files and folders that another program is to find in a scratch folder, under their own names."""
+    for path in paths:
+        (scratch / path.name).symlink_to(path.resolve(), target_is_directory=path.is_dir())
 
 
 class ScratchFolder:

@@ -39,6 +39,7 @@ COMMANDS = (
     "verify",
     "gates",
     "ci",
+    "policy",
     "ledger",
     "evidence",
     "exporters",

@@ -7,6 +7,7 @@ from pathlib import Path
 from pytest_distill import storage
 from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.base import Contract
+from pytest_distill.contracts.bulk import PolicyChange
 from pytest_distill.contracts.evidence import (
     EvidenceRecord,
     ModelLedgerEntry,
@@ -41,6 +42,7 @@ FORMATS: dict[str, type[Contract]] = {
     "seal.dsse": Envelope,  # seal.dsse.json of an export
     "inspection": Inspection,  # .distill/inspections/<id>.json
     "ledger": LedgerEntry,  # one line of ledger.jsonl
+    "policy_change": PolicyChange,  # policy/<version>.json
     "receipt": StageReceipt,  # .distill/receipts/<run>/<stage>.json
     "run_summary": RunSummary,  # .distill/receipts/<run>/summary.json
     "evidence_record": EvidenceRecord,  # one line of evidence/YYYY/MM/DD/<stream>.jsonl

@@ -32,6 +32,7 @@ from pytest_distill.measuring.code import CodeDigests
 from pytest_distill.measuring.plan import Planner
 from pytest_distill.measuring.scan import Scan
 from pytest_distill.measuring.standard import standard_measures, standard_modules
+from pytest_distill.policy import changes
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release.seal import SEAL, refusals, write_seal
@@ -84,6 +85,7 @@ def _start(config: pytest.Config) -> None:
     controller = worker is None and config.getoption("dist", "no") != "no"
     folder = Path(option.distill_workspace) if option.distill_workspace else None
     workspace = workspaces.load(folder, start=config.invocation_params.dir, allow_implicit=True)
+    changes.check(workspace)
     if worker is not None:
         batch = open_batch(Path(worker["distill_batch"]))
     else:

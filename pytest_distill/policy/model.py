@@ -140,6 +140,13 @@ class Card(Table):
     url: Text | None = None
 
 
+class Bulk(Table):
+    """The bulk contract: who answers for it, and from how many generated items on it holds."""
+
+    owner: Text | None = None
+    max_items: int = Field(default=50, ge=0, le=50)
+
+
 class Drift(Table):
     """A figure of a stage that moves by more than this share of its value in the run before is a warning."""
 
@@ -176,6 +183,7 @@ class Policy(Table):
     inspection: InspectionTable = InspectionTable()
     card: Card = Card()
     drift: Drift = Drift()
+    bulk: Bulk = Bulk()
     required: Required = Required()
     gates: dict[Text, dict[Text, LimitSetting]] = {}
     waivers: tuple[WaiverEntry, ...] = ()

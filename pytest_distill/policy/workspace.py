@@ -62,6 +62,11 @@ class Workspace:
         """The record of a batch's spot-check."""
         return self.state / "inspections" / f"{self.batch_folder(batch_id).name}.json"
 
+    @property
+    def policy_versions(self) -> Path:
+        """Every version of a frozen policy, and the record of its change."""
+        return self.root / "policy"
+
     def batch_folder(self, batch_id: str) -> Path:
         if not BATCH_ID.fullmatch(batch_id):
             raise DistillError(Code.USAGE, f"{batch_id!r} is no batch id", "Use letters, digits, '.', '_' and '-', at most 100.")

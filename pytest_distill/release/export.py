@@ -10,6 +10,7 @@ from pytest_distill.batch import digest
 from pytest_distill.batch.batch import UNHASHED, Batch, open_batch
 from pytest_distill.contracts.attestation import Envelope, pre_authentication_encoding
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy import changes
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release import signing
 from pytest_distill.release.card import dataset_card
@@ -41,6 +42,7 @@ def export(workspace: Workspace, batch_id: str, out: Path, format: Format, sign:
             raise DistillError(Code.USAGE, f"{out} lies in {kept}, where only the tool writes", "Choose another folder.")
     key = signing.load_private_key(sign) if sign else None
     batch = open_batch(workspace.batch_folder(batch_id))
+    changes.check(workspace)
     run = sealed_run(workspace, batch)
     rejected = rejected_rows(run)
     with storage.atomic_folder(target) as folder:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import bulk_strategies
 import evidence_strategies
 import jsonschema
 import pytest
@@ -252,6 +253,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "qc_summary": qc,
     "session_manifest": session,
     "inspection": inspections(),
+    **bulk_strategies.WRITTEN,
     **receipt_strategies.WRITTEN,
     **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
@@ -332,6 +334,7 @@ def one(name: str) -> dict[str, Any]:
             environment=Environment(hostname="", python=""), loader_version="1", sentinels=(),
             guards=Guards(template_found=False, template_cleared=False, delta_check=0, template_ids_seen=0, inputs_checked=0),
         ),
+        **bulk_strategies.ONE,
         **receipt_strategies.ONE,
         **replay_strategies.ONE,
         **evidence_strategies.ONE,
@@ -421,6 +424,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
         for value in vars(module).values()
         if isinstance(value, type)
     }
+    parts |= bulk_strategies.MODELS
     models = {part for part in parts if issubclass(part, Contract)} - {Contract, attestation.Attestation}
     reached = set().union(*(json.loads(schema(name)).get("$defs", {}) for name in FORMATS)) | {
         m.__name__ for m in FORMATS.values()
