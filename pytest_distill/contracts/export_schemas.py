@@ -28,6 +28,7 @@ from pytest_distill.contracts.receipts import DriftReport, RunSummary, StageRece
 from pytest_distill.contracts.replay import ReplayRun, ReplayStudy
 from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
+from pytest_distill.contracts.stage1_run import Plan, ShardManifest, Unit
 
 FOLDER = Path(__file__).parent / "schemas"
 
@@ -63,6 +64,9 @@ FORMATS: dict[str, type[Contract]] = {
     "candidate": Candidate,  # one row of its candidates-*.parquet
     "qc_summary": QcSummary,  # its qc_summary.json
     "session_manifest": SessionManifest,  # its session_manifest.json
+    "stage1_shard": ShardManifest,  # its shard-NNNNN.json
+    "stage1_plan": Plan,  # plan.json of a shard that is being made
+    "stage1_unit": Unit,  # its unit-NNNNNN.json
 }
 
 

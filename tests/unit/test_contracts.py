@@ -14,11 +14,12 @@ import jsonschema
 import pytest
 import receipt_strategies
 import replay_strategies
+import stage1_run_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytest_distill.contracts import attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1
+from pytest_distill.contracts import attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run
 from pytest_distill.contracts.attestation import (
     Digest,
     Envelope,
@@ -257,6 +258,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     **receipt_strategies.WRITTEN,
     **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
+    **stage1_run_strategies.WRITTEN,
 }
 
 
@@ -338,6 +340,7 @@ def one(name: str) -> dict[str, Any]:
         **receipt_strategies.ONE,
         **replay_strategies.ONE,
         **evidence_strategies.ONE,
+        **stage1_run_strategies.ONE,
     }  # fmt: skip
     value: dict[str, Any] = json.loads(base[name].to_bytes())
     return value
@@ -420,7 +423,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FORMATS}
     parts = {
         value
-        for module in (attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1)
+        for module in (attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run)
         for value in vars(module).values()
         if isinstance(value, type)
     }
