@@ -47,6 +47,7 @@ COMMANDS = (
     "runs",
     "drift",
     "replay",
+    "audit",
     "completion",
 )
 INTERRUPTED = 130

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
+from pytest_distill.contracts.audit import AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.bulk import PolicyChange
 from pytest_distill.contracts.evidence import (
@@ -29,6 +30,7 @@ from pytest_distill.contracts.replay import ReplayRun, ReplayStudy
 from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
 from pytest_distill.contracts.stage1_run import Plan, ShardManifest, Unit
+from pytest_distill.contracts.tokens import TokenizeRun, TokensManifest, TokenUnit
 
 FOLDER = Path(__file__).parent / "schemas"
 
@@ -58,10 +60,15 @@ FORMATS: dict[str, type[Contract]] = {
     "stream_state": StreamState,  # .distill/evidence/<stream>.json
     "stage_state": StageState,  # .distill/evidence/<stage>.state.json
     "drift": DriftReport,  # .distill/receipts/<run>/drift.json
+    "audit": AuditReport,  # what `distill audit --json` prints
+    "audit_baseline": BaselineEntry,  # one line of .distill/audit-baseline.jsonl
     "replay_run": ReplayRun,  # one line of streams/replay_runs.jsonl
     "replay_study": ReplayStudy,  # what `distill replay study --out FILE` writes
     "sft": SftRecord,  # one row of a stage 1 batch, one line of its dataset.jsonl
     "candidate": Candidate,  # one row of its candidates-*.parquet
+    "tokens": TokensManifest,  # manifest.json of a shard set, tokens_manifest.json of a tokens batch
+    "tokenize_run": TokenizeRun,  # run.json while tokenising is under way
+    "token_unit": TokenUnit,  # one line of units.jsonl beside it
     "qc_summary": QcSummary,  # its qc_summary.json
     "session_manifest": SessionManifest,  # its session_manifest.json
     "stage1_shard": ShardManifest,  # its shard-NNNNN.json

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from pytest_distill.contracts.audit import METRICS, AuditCheck, AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.receipts import (
     Datasets,
+    Delta,
     FileDigest,
     NotRun,
     RecordCounts,
@@ -14,6 +16,7 @@ from pytest_distill.contracts.receipts import (
     StageReceipt,
     Validation,
     io_hash,
+    pct_change,
     run_hash,
 )
 from pytest_distill.stages import drift
@@ -63,6 +66,23 @@ def summaries(draw: st.DrawFn) -> RunSummary:
 
 reports = st.builds(drift.compare, summaries(), summaries(), warn_percent=st.floats(1, 100))
 
+METRIC_VALUES = st.fixed_dictionaries(dict.fromkeys(METRICS, COUNT))
+
+
+@st.composite
+def audits(draw: st.DrawFn) -> AuditReport:
+    check = st.builds(AuditCheck, phase=st.integers(0, 7), name=st.text(min_size=1, max_size=9), ok=st.booleans(), detail=TEXT)
+    checks = tuple(draw(st.lists(check, max_size=9)))
+    now, prior = draw(METRIC_VALUES), draw(METRIC_VALUES)
+    changes = (
+        Delta(name=name, prior=prior[name], now=now[name], pct_change=pct_change(prior[name], now[name])) for name in METRICS
+    )
+    return AuditReport(
+        checks=checks, metrics=now, changes=tuple(changes), warnings=(draw(TEXT),), warn_percent=draw(st.floats(1, 100)),
+        passed={check.phase for check in checks} == set(range(8)) and all(check.ok for check in checks),
+    )  # fmt: skip
+
+
 _EMPTY = RunSummary(
     run_id="000001", pipeline="run-all", version="1", stages=(), totals=RecordCounts(), overall_passed=False,
     run_hash=run_hash(()), started_at="", duration_seconds=0.5,
@@ -75,6 +95,14 @@ ONE: dict[str, Contract] = {
     ),
     "run_summary": _EMPTY,
     "drift": drift.compare(_EMPTY, _EMPTY, warn_percent=20.0),
+    "audit": AuditReport(checks=(), metrics=dict.fromkeys(METRICS, 0), warn_percent=20.0, passed=False),
+    "audit_baseline": BaselineEntry(metrics=dict.fromkeys(METRICS, 0), recorded_at=""),
 }  # fmt: skip
 
-WRITTEN: dict[str, st.SearchStrategy[Contract]] = {"receipt": receipts(), "run_summary": summaries(), "drift": reports}
+WRITTEN: dict[str, st.SearchStrategy[Contract]] = {
+    "receipt": receipts(),
+    "run_summary": summaries(),
+    "drift": reports,
+    "audit": audits(),
+    "audit_baseline": st.builds(BaselineEntry, metrics=METRIC_VALUES, recorded_at=TEXT),
+}

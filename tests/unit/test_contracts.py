@@ -19,7 +19,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytest_distill.contracts import attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run
+from pytest_distill.contracts import (
+    attestation,
+    audit,
+    evidence,
+    inspection,
+    ledger,
+    manifest,
+    receipts,
+    replay,
+    run,
+    stage1,
+    stage1_run,
+)
 from pytest_distill.contracts.attestation import (
     Digest,
     Envelope,
@@ -423,7 +435,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FORMATS}
     parts = {
         value
-        for module in (attestation, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run)
+        for module in (attestation, audit, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run)
         for value in vars(module).values()
         if isinstance(value, type)
     }
