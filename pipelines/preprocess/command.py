@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         mapping=mapping_of(args.map) or None,
     )
-    parameters = {"pipeline_version": settings.pipeline_version, "workers": args.workers, "resume": args.resume}
+    parameters = {"pipeline_version": settings.pipeline_version}
     with (
         progress("cleaning", "docs", shown=args.progress and not args.quiet) as report,
         stopping() as stop,

@@ -65,8 +65,9 @@ def _sample(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """The model reads one line; a NUL would end it."""
-    return text.replace("\n", " ").replace("\x00", " ") + "\n"
+    """The model reads one line; a NUL would end it. It learned from ordinary writing, and takes SHOUTED English for anything."""
+    shown = text.lower() if text.isupper() else text
+    return shown.replace("\n", " ").replace("\x00", " ") + "\n"
 
 
 @functools.cache

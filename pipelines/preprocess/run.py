@@ -163,6 +163,8 @@ class _Run:
         first = self._stage(1)
         first.load()
         before = sum(unit.docs for unit in first.units())
+        if first.state is not None:
+            self.generators.restore(first.state.rng_state)
         if not first.completed:
             self._clean(first, sources)
         cleaned_for = time.monotonic() - began
@@ -194,8 +196,6 @@ class _Run:
         return batch
 
     def _clean(self, stage: Stage, sources: Sequence[Source]) -> None:
-        if stage.state is not None:
-            self.generators.restore(stage.state.rng_state)
         stage.begin(self.generators, (sources[0].name, sources[0].folder))
         total = sum(source.size for source in sources)
         consumed = 0
