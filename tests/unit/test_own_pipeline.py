@@ -1,0 +1,90 @@
+"""`distill run module:function`: a user's function over the rows of a batch, to a new batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_distill.batch.batch import open_batch
+from pytest_distill.cli.main import main
+
+Distill = Callable[..., tuple[int, str]]
+SOURCE = """
+def shout(rows, *, mark="!", count=None):
+    for row in list(rows)[:count]:
+        yield {**row, "response": row["response"].upper() + mark}
+
+def count_up(rows, *, count, seed=0):
+    assert list(rows) == []
+    return ({"instruction": f"Say {n}.", "response": str(n)} for n in range(seed, seed + count))
+
+def odd(rows, *, what):
+    yield {"instruction": "Say it.", "response": "it"}
+    yield {"set": {1}, "nan": {"value": float("nan")}, "text": "no row"}[what]
+
+number = 3
+"""
+
+
+@pytest.fixture
+def distill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Distill:
+    (tmp_path / "distill.toml").write_text("schema_version = 1\n")
+    (tmp_path / f"own_{tmp_path.name}.py").write_text(SOURCE)
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say a.", "response": "a", "tags": ["x"]}\n' * 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["-q", "ingest", "rows.jsonl", "--id", "given"]) == 0
+
+    def run(function: str, *words: str) -> tuple[int, str]:
+        status = main(["run", f"own_{tmp_path.name}:{function}", *words])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def test_rows_of_a_batch_are_made_into_another(tmp_path: Path, distill: Distill) -> None:
+    status, told = distill("shout", "given", "--id", "loud", "--set", "mark=?!", "--count", "2")
+    assert status == 0, told
+    assert "judge it: pytest --distill-batch=loud" in told
+    batch = open_batch(tmp_path / "batches" / "loud")
+    assert batch.column("response").to_list() == ["A?!", "A?!"]
+    assert batch.column("tags").to_list() == ['["x"]', '["x"]']
+    manifest = batch.manifest
+    assert (manifest.origin, manifest.parents) == ("derived", (open_batch(tmp_path / "batches" / "given").sha256,))
+    assert manifest.how.pipeline.endswith(":shout")
+    assert {"mark", "count", "source_sha256"} == set(manifest.how.parameters)
+
+
+def test_a_function_may_make_rows_of_nothing(tmp_path: Path, distill: Distill) -> None:
+    assert distill("count_up", "--id", "numbers", "--count", "4", "--seed", "7")[0] == 0
+    batch = open_batch(tmp_path / "batches" / "numbers")
+    assert (batch.manifest.origin, batch.manifest.counts.planned, batch.manifest.seed) == ("generated", 4, 7)
+    assert batch.column("response").to_list() == ["7", "8", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (("nothing", "--id", "x"), "E-USAGE]: own_"),
+        (("number", "--id", "x"), "has no function 'number'"),
+        (("shout", "given", "--id", "x", "--set", "loud"), "is not NAME=VALUE"),
+        (("shout", "given", "--id", "x", "--set", "loud=1"), "unexpected keyword argument 'loud'"),
+        (("shout", "other", "--id", "x"), "E-BATCH-NOTFOUND"),
+        (("odd", "--id", "x", "--set", "what=set"), "E-SOURCE-FORMAT]: own_"),
+        (("odd", "--id", "x", "--set", "what=nan"), "as row 2 is no row"),
+        (("odd", "--id", "x", "--set", "what=text"), "it is a str"),
+    ],
+)
+def test_refusals_leave_nothing(tmp_path: Path, distill: Distill, words: tuple[str, ...], refusal: str) -> None:
+    status, told = distill(*words)
+    assert (status, told.count("\n")) == (1, 1)
+    assert refusal in told
+    assert sorted(path.name for path in (tmp_path / "batches").iterdir()) == ["given"]
+
+
+def test_a_module_that_is_not_there_is_named(distill: Distill, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no_such_module:f", "--id", "x"]) == 1
+    assert "E-USAGE]: there is no module 'no_such_module'" in capsys.readouterr().err
