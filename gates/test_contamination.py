@@ -8,7 +8,7 @@ from pytest_distill import gate
 @gate(
     "contamination.ngram",
     rejects="contamination",
-    applies={"policy": "contamination.benchmarks"},
+    applies={"kind": ["sft", "preference", "rag", "text"], "policy": "contamination.benchmarks"},
     # Measured on GSM8K: test questions with all numbers and a word in twelve changed have a coverage of 0.74 and more; of the
     # 7,473 questions of the training split, which differ but sound alike, 5 are over one of the two bounds.
     limits={"min_coverage": 0.78, "min_run": 30},

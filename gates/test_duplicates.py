@@ -5,7 +5,12 @@ import polars as pl
 from pytest_distill import gate
 
 
-@gate("duplicates.exact", rejects="duplicate_exact", limits={"max_duplicate_share": 0.5})
+@gate(
+    "duplicates.exact",
+    rejects="duplicate_exact",
+    limits={"max_duplicate_share": 0.5},
+    applies={"kind": ["sft", "preference", "rag", "text"]},
+)
 def test_exact_duplicates(exact_duplicate_of, batch, quarantine, require, limits, full_text):
     """No row is the same as an earlier row; the first one stays."""
     copies = exact_duplicate_of.is_not_null()
@@ -13,7 +18,12 @@ def test_exact_duplicates(exact_duplicate_of, batch, quarantine, require, limits
     require("share of exact duplicates", copies.mean(), at_most=limits.max_duplicate_share)
 
 
-@gate("duplicates.near", rejects="duplicate_near", limits={"max_duplicate_share": 0.5})
+@gate(
+    "duplicates.near",
+    rejects="duplicate_near",
+    limits={"max_duplicate_share": 0.5},
+    applies={"kind": ["sft", "preference", "rag", "text"]},
+)
 def test_near_duplicates(near_duplicate_of, exact_duplicate_of, batch, quarantine, require, limits, full_text):
     """No row is nearly the same as an earlier row; the first one stays, and exact duplicates are another gate's matter."""
     of, jaccard = near_duplicate_of.struct.field("of"), near_duplicate_of.struct.field("jaccard")

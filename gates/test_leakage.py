@@ -9,7 +9,7 @@ def test_no_delimiter_leak(delimiter_leak, quarantine, answer_text):
     quarantine(delimiter_leak.is_not_null(), found=delimiter_leak, text=answer_text)
 
 
-@gate("text.template-leak", rejects="template_leak")
+@gate("text.template-leak", rejects="template_leak", applies={"kind": ["sft", "preference", "rag", "text"]})
 def test_no_template_leak(template_leak, quarantine, answer_text):
     """No answer holds control tokens, evaluators' labels or turns of a prompt template."""
     quarantine(template_leak.is_not_null(), found=template_leak, text=answer_text)

@@ -10,6 +10,7 @@ from pytest_distill.measuring.candidates import examined
 @gate(
     "quality.repetition",
     rejects="repetition",
+    applies={"kind": ["sft", "preference", "rag", "text"]},
     limits={
         # Gopher, table A1. Made for long documents: in a short answer one frequent phrase is over the bound (of GSM8K's worked
         # solutions, 355 of the 3,435 with 50 words or more would be), so from 100 words on.

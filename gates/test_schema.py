@@ -3,7 +3,7 @@
 from pytest_distill import gate
 
 
-@gate("schema.record", rejects="schema")
+@gate("schema.record", rejects="schema", applies={"kind": ["sft", "preference", "rag", "text"]})
 def test_rows_are_records(record_fault, quarantine):
     """Every row is a record of the batch's kind, and its critics' figures agree with each other."""
     quarantine(record_fault.is_not_null(), found=record_fault)

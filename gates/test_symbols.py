@@ -7,6 +7,7 @@ from pytest_distill.measuring.candidates import first_match
 @gate(
     "quality.symbols",
     rejects="symbols",
+    applies={"kind": ["sft", "preference", "rag", "text"]},
     limits={
         # Share of characters that are neither letter, digit, mark nor whitespace. Prose has 0.03, dense code up to 0.45.
         "max_symbol_share": 0.50,

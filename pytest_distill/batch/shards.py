@@ -6,6 +6,7 @@ thing, so that a damaged set is described whole. Nothing is unpickled, and no fi
 
 from __future__ import annotations
 
+import ast
 import io
 import struct
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 DTYPES: dict[DType, str] = {"uint32": "<u4", "uint16": "<u2"}
 AGAIN = "Make the shard again."
+_NPY = b"\x93NUMPY\x01\x00"
+_HEADER_START = len(_NPY) + 2
+_LONGEST_HEADER = 4096  # NPY 1.0 can say 65,535; a one-dimensional array needs less than 128
 _CHUNK = 1 << 22  # tokens looked at in one go
 
 
@@ -82,20 +86,24 @@ def open_tokens(file: IO[bytes], name: str, size: int) -> tuple[int, int, str]:
 
     Raises E-SHARD-FORMAT for anything but a whole one-dimensional array of unsigned integers; objects are never loaded.
     """
-    from numpy.lib import format as npy
+    import numpy as np
 
+    head = file.read(_HEADER_START)
+    length = struct.unpack_from("<H", head, len(_NPY))[0] if head.startswith(_NPY) and len(head) == _HEADER_START else 0
+    text = file.read(length) if 0 < length <= _LONGEST_HEADER else b""
     try:
-        version = npy.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"NPY version {version[0]}.{version[1]}, not 1.0")
-        shape, fortran, dtype = npy.read_array_header_1_0(file)
-    except (ValueError, OSError, EOFError, UnicodeError, SyntaxError, struct.error) as error:
-        raise DistillError(Code.SHARD_FORMAT, f"{name} is no .npy array: {error}", AGAIN) from error
+        # Not numpy's own reader: it repairs headers of Python 2, with warnings, and fails on others with whatever comes.
+        declared = ast.literal_eval(text.decode("ascii"))
+        descr, fortran, shape = (declared[key] for key in ("descr", "fortran_order", "shape"))
+        dtype = np.dtype(descr if isinstance(descr, str) else "O")
+    except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError) as error:
+        raise DistillError(Code.SHARD_FORMAT, f"{name} is no .npy array of NPY 1.0", AGAIN) from error
     if dtype.hasobject:
         raise DistillError(Code.SHARD_FORMAT, f"{name} holds pickled objects, which are never loaded", AGAIN)
-    if len(shape) != 1 or fortran:
+    plain = isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int and shape[0] >= 0
+    if not plain or fortran is not False or len(declared) != 3:
         raise DistillError(Code.SHARD_FORMAT, f"{name} is an array of shape {shape}, not one-dimensional", AGAIN)
-    begin = file.tell()
+    begin = _HEADER_START + length
     if size != begin + shape[0] * dtype.itemsize:
         what = f"{name} says {shape[0]:,} tokens and holds {max(size - begin, 0):,} bytes of them"
         raise DistillError(Code.SHARD_FORMAT, what, AGAIN)

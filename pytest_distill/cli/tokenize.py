@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
     summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
     if args.id is not None:
         batches = importlib.import_module(f"{pipeline}.batch")
-        summary["batch"] = batches.tokens_batch(shared.open_workspace(args), args.id, args.out, found).id
+        summary["batch"] = batches.tokens_batch(
+            shared.open_workspace(args), args.id, args.out, found, tokenizer, workers=workers, command=("distill", *sys.argv[1:])
+        ).id
     if args.json:
         shared.print_json(summary)
     info = manifest.source_info

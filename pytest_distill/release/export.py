@@ -18,6 +18,7 @@ from pytest_distill.release.croissant import croissant
 from pytest_distill.release.data import Format, write_data
 from pytest_distill.release.runs import SealedRun, sealed_run
 from pytest_distill.release.seal import SEAL, seal_of
+from pytest_distill.release.tokens import write_tokens
 from pytest_distill.release.verdict import PUBLIC_EVIDENCE, VERDICT, public
 from pytest_distill.release.verify import CARD, CROISSANT, ENVELOPE, PAE, SEAL_FILES, SIGNATURE, verify
 
@@ -98,12 +99,15 @@ def _write(
 ) -> None:
     card = workspace.policy.card
     files = write_data(batch, rejected, folder, form)
+    if batch.kind == "tokens":
+        write_tokens(batch, len(rejected), folder)
     storage.write_bytes(folder / CARD, dataset_card(batch, run.record, card, files, form).encode())
     storage.write_json(folder / CROISSANT, croissant(batch, run, card, folder, files, form))
     storage.write_bytes(folder / VERDICT, run.verdict)
     storage.write_bytes(folder / PUBLIC_EVIDENCE, public(run.record).to_bytes())
     digest.write_sums(folder, unhashed=SEAL_FILES)
-    seal = seal_of(run.record, run.verdict, sums=(folder / digest.SUMS).read_bytes()).to_bytes()
+    sums = (folder / digest.SUMS).read_bytes()
+    seal = seal_of(run.record, run.verdict, sums=sums, ledger=run.position).to_bytes()
     storage.write_bytes(folder / SEAL, seal)
     if key is not None:
         signature = signing.sign(key, seal)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.batch import digest
-from pytest_distill.contracts.attestation import Envelope, pre_authentication_encoding
+from pytest_distill.contracts.attestation import Envelope, Seal, pre_authentication_encoding
 from pytest_distill.contracts.run import RunRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.release.data import Format, count_rows, find_data
 from pytest_distill.release.seal import SEAL, seal_of
 from pytest_distill.release.signing import is_signed_by, load_public_key
+from pytest_distill.release.tokens import EXPORTED, exported_tokens
 from pytest_distill.release.verdict import PUBLIC_EVIDENCE, VERDICT
 
 CARD = "README.md"
@@ -58,20 +59,24 @@ def verify(folder: Path, key: Path | None = None) -> Verified:
         sums = (folder / digest.SUMS).read_bytes()
         names = sorted(digest.read_sums(folder))
         form, data = find_data(names)
-        expected = {CARD, CROISSANT, VERDICT, PUBLIC_EVIDENCE, *data}
+        tokens = exported_tokens(folder)
+        expected = {CARD, CROISSANT, VERDICT, PUBLIC_EVIDENCE, *data, *(tokens.files if tokens else ())}
         if different := sorted(expected ^ set(names)):
             raise _refused(f"{different[0]} {'is missing' if different[0] in expected else 'does not belong into an export'}")
         evidence, verdict = (folder / PUBLIC_EVIDENCE).read_bytes(), (folder / VERDICT).read_bytes()
         record = RunRecord.from_bytes(evidence, name=PUBLIC_EVIDENCE)
         if any(gate.examples for gate in record.gates):
             raise _refused(f"{PUBLIC_EVIDENCE} holds text of rejected rows")
-        seal = seal_of(record, verdict, sums=sums)
-        if (folder / SEAL).read_bytes() != seal.to_bytes():
+        found = (folder / SEAL).read_bytes()
+        seal = seal_of(record, verdict, sums=sums, ledger=Seal.from_bytes(found, name=SEAL).predicate.ledger)
+        if found != seal.to_bytes():
             raise _refused(f"{SEAL} is not the seal of this verdict and these sums")
         _evidence_is_the_verdicts(verdict, evidence)
         rows = sum(count_rows(folder / name) for name in data)
         if rows != record.rows.remaining:
             raise _refused(f"the data files hold {rows} rows, the sealed evidence says {record.rows.remaining}")
+        if (record.kind == "tokens") != (tokens is not None) or (tokens is not None and tokens.documents != rows):
+            raise _refused(f"{EXPORTED}/ does not hold the {rows} documents of the sealed evidence")
         signature = _signature(folder, seal.to_bytes())
         if public_key is not None and signature is None:
             raise _refused("it is not signed, so the key has nothing to check")
@@ -95,7 +100,7 @@ def _plain_files_only(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise _refused(f"{path.relative_to(folder)} is no plain file")
-        if path.is_dir() and path.relative_to(folder) != Path("data"):
+        if path.is_dir() and path.relative_to(folder) not in (Path("data"), Path(EXPORTED)):
             raise _refused(f"{path.relative_to(folder)} does not belong into an export")
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pytest_distill import __version__, storage
+from pytest_distill.contracts.manifest import REQUIRED_COLUMNS
 from pytest_distill.report import rows
 from pytest_distill.report.figures import Columns
 from pytest_distill.report.html import Html, escape, join, tag
@@ -101,10 +102,13 @@ def _sections(judged: Judged, links: str, columns: Columns | None) -> Iterator[t
         columns = columns if columns is not None else Columns.of(judged.workspace, judged.batch)
         rejected = rows.rejected_mask(judged)
         yield "distributions", "Distributions", distributions.charts(judged, columns, rejected)
-        sample = rows.sample(judged, judged.batch, columns, rejected)
-        yield "map", "Map of the texts", rows_shown.atlas(sample, judged.record.rows)
+        texts = judged.batch.kind in REQUIRED_COLUMNS  # rows of other kinds hold none
+        sample = rows.sample(judged, judged.batch, columns, rejected) if texts else None
+        if sample is not None:
+            yield "map", "Map of the texts", rows_shown.atlas(sample, judged.record.rows)
         yield "together", "Rejected together", rows_shown.together(judged)
-        yield "rows", "Rows", rows_shown.examples(sample)
+        if sample is not None:
+            yield "rows", "Rows", rows_shown.examples(sample)
     yield "trend", "Earlier runs", runs.trend(judged)
     yield "drift", "What moved", runs.drift(judged)
     yield "provenance", "Provenance", provenance.facts(judged, links)

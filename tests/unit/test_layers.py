@@ -21,7 +21,7 @@ FLOORS = (
     ("storage", "clock"),
     ("contracts", "ledger"),
     ("batch", "policy", "measuring", "suite"),
-    ("gating", "release", "report", "stages"),
+    ("gating", "release", "report", "stages", "training"),
     ("ci", "cli", "plugin", "notebook"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
