@@ -15,7 +15,7 @@ _CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_count
 _CLOCK_MODULES = {"time", "datetime"}
 _CHANCE_MODULES = {"random", "secrets", "uuid"}
 _OUTSIDE_MODULES = {"os", "sys", "socket", "subprocess", "pathlib", "urllib", "http", "requests", "httpx", "shutil", "platform"}
-_OUTSIDE = {"open", "input", "exec", "eval", "compile", "__import__", "getenv", "environ", "globals", "setattr"}
+_OUTSIDE = {"open", "input", "exec", "eval", "compile", "__import__", "globals", "setattr"}
 _MUTABLE = (list, dict, set, bytearray)
 _CHANGES = {"append", "add", "update", "setdefault", "pop", "popitem", "extend", "clear", "insert", "remove", "discard"}
 
