@@ -2,8 +2,8 @@
 
 from pytest_distill import gate
 from pytest_distill.contracts.stage1 import ACCEPTED, DATASET, UNJUDGED, Candidate, SftRecord
+from pytest_distill.gates.measures import meaning, stage1, stage1_summary
 from pytest_distill.gates.measures import sentinels as judged
-from pytest_distill.gates.measures import stage1, stage1_summary
 
 
 @gate("stage1.records", applies={"pipeline": "stage1"}, rows="all")
@@ -80,11 +80,21 @@ def test_responses_are_short(batch, require, limits):
 
 
 @gate("stage1.texts", applies={"pipeline": "stage1"}, rows="all")
-def test_texts_and_counters_agree(batch, require):
-    """Responses are the beginning of their raw completions, counters can be those of their texts, no template token anywhere."""
+def test_texts_and_counters_agree(batch, policy, require):
+    """Responses are the beginning of their raw completions, counters are those of their texts, no template token anywhere.
+
+    Tokens of responses are counted again where the policy's `[tokenizer] path` is the run's own tokenizer, known by its digest;
+    elsewhere they are held between the words and the bytes of their text, and the figure's name says so.
+    """
     run = stage1.run_of(batch)
     require("responses that are not of their completion or prompt", stage1.foreign_responses(run.answered), equals=0)
-    require("responses whose counters cannot be", stage1.miscounted(run.answered), equals=0)
+    wrong = stage1.recounted(run.answered, policy.tokenizer)
+    if wrong is None:
+        require("tokens not counted again, the policy names another tokenizer: counters that cannot be",
+                stage1.miscounted(run.answered), equals=0)  # fmt: skip
+    else:
+        require("responses whose counters cannot be", stage1.miscounted(run.answered), equals=0)
+        require("responses whose tokens, counted again, are others", wrong, equals=0)
     require("candidates with template tokens", stage1.template_tokens(run.frame), equals=0)
 
 
@@ -167,3 +177,17 @@ def test_a_holdout_is_kept_apart(batch, instruction, require, limits):
     exact, near = stage1.overlaps(instruction.unique(), training.instructions, limits.min_similarity)
     require("instructions that are in the training data", exact, equals=0)
     require("instructions that are nearly in the training data", near, equals=0)
+
+
+@gate("stage1.holdout-meaning", applies={"pipeline": "stage1", "policy": "holdout.semantic"}, rows="all",
+      limits={"min_cosine": 0.83})  # fmt: skip
+def test_a_holdout_asks_something_else(batch, policy, instruction, require, limits):
+    """No instruction of a hold-out asks in other words what the training batches it names ask: same numbers, same meaning."""
+    run = stage1.run_of(batch)
+    if run.session.purpose != "holdout":
+        require("candidates of a run that is no hold-out", run.frame.height, above=0)
+        return
+    training = stage1.training_instructions(batch.parents())
+    require("training batches that cannot be read", training.missing, equals=0)
+    found = meaning.same_meaning(instruction.unique(), training.instructions, policy.embedding, limits.min_cosine)
+    require(stage1.named("instructions that mean what the training data means", found), len(found), equals=0)

@@ -19,12 +19,14 @@ from pytest_distill.contracts.base import Contract, first_problem
 from pytest_distill.contracts.stage1 import PIPELINE, QC_SUMMARY, SESSION, QcSummary, SessionManifest
 from pytest_distill.errors import one_line
 from pytest_distill.gates.measures.leakage import TOKENS
+from pytest_distill.gates.measures.tokens import count_tokens
 from pytest_distill.measuring.folding import collapsed
 
 if TYPE_CHECKING:
     from pytest_distill.contracts.manifest import Manifest
     from pytest_distill.gating.columns import JudgedBatch
     from pytest_distill.gating.parents import Parent
+    from pytest_distill.policy.model import Tokenizer
 
 TOLERANCE = 1e-6
 NESTED = ("instruction_critique", "pair_critique", "metadata")
@@ -267,6 +269,19 @@ def miscounted(answered: pl.DataFrame) -> int:
     budget = pl.col("metadata").struct.field("generation").struct.field("max_new_tokens")
     fine = fine & (pl.col("raw_tokens") <= budget) & (~pl.col("hit_token_limit") | (pl.col("raw_tokens") == budget))
     return answered.filter(~fine.fill_null(value=False)).height
+
+
+def recounted(answered: pl.DataFrame, table: Tokenizer) -> int | None:
+    """Responses whose clean_tokens are not what the run's own tokenizer gives. None where the policy does not name that one.
+
+    The tokenizer is known by its digest, `metadata.tokenizer_hash`. raw_tokens stay bounded (see `miscounted`): what a model
+    generates need not be how a tokenizer would cut the same text.
+    """
+    hashes = answered.select(pl.col("metadata").struct.field("tokenizer_hash")).to_series().unique().to_list()
+    if table.path is None or hashes != [table.path.sha256]:
+        return None
+    counted = count_tokens(answered["response"].fill_null(""), table)
+    return int((answered["clean_tokens"] != counted).fill_null(value=True).sum())
 
 
 def token_limit_share(answered: pl.DataFrame) -> float | None:

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
 
-EXTRAS = ("sign", "generate", "vllm", "toxicity", "ray")
+EXTRAS = {
+    "sign": "seals that anyone can verify with a public key",
+    "generate": "stage 1 with a model in this process (transformers)",
+    "vllm": "stage 1 with vLLM's offline engine",
+    "tiktoken": "tokenizers of the tiktoken family, for distill tokenize",
+    "embed": "hold-outs compared by meaning with the training data",
+    "toxicity": "toxicity scores",
+    "ray": "runs on several machines",
+}
+# What the libraries read that generate and train: where models lie, whether the network may be asked, which devices are used.
+PLACES = ("HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME",
+          "DISTILL_MODELS")  # fmt: skip
+SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 class Finding(NamedTuple):
@@ -36,7 +49,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pytest_distill.cli.common import print_json, print_table
 
-    found = [*_interpreter(), *_packages(), *_pytest(), *_workspace(args.workspace)]
+    found = [*_interpreter(), *_packages(), *_pytest(), *_environment(), *_workspace(args.workspace)]
     if args.json:
         print_json([finding._asdict() for finding in found])
     else:
@@ -79,8 +92,9 @@ def _packages() -> Iterator[Finding]:
         ]
         present = ", ".join(f"{r.name} {version}" for r, version in states if version)
         if extra:
-            do = f"pip install 'pytest-distill[{extra}]', if you need it" if missing else ""
-            yield Finding(f"extra [{extra}]", "note" if missing else "ok", present or "not installed", do)
+            do = f"pip install 'pytest-distill[{extra}]', if you need {EXTRAS[extra]}" if missing else ""
+            some = f"{present}; without {', '.join(missing)}" if present and missing else present or "not installed"
+            yield Finding(f"extra [{extra}]", "note" if missing else "ok", f"{some}: {EXTRAS[extra]}", do)
         else:
             yield Finding("packages", "bad" if missing else "ok", present, f"pip install {' '.join(missing)}" if missing else "")
 
@@ -117,6 +131,49 @@ def _pytest() -> Iterator[Finding]:
     )
 
 
+def _environment() -> Iterator[Finding]:
+    """The variables that libraries read which load models; a value that names a secret is not shown."""
+    for name in PLACES:
+        value = os.environ.get(name)
+        if value is None:
+            yield Finding(
+                name, "note" if name == "HOME" else "ok", "not set", "set it: caches lie there" if name == "HOME" else ""
+            )
+            continue
+        folder = Path(value)
+        if name == "TRANSFORMERS_CACHE":
+            do = "transformers 5 does not read it any more: HF_HUB_CACHE names the folder of models"
+            yield Finding(name, "note", value, do)
+        elif not folder.is_dir():
+            yield Finding(name, "note", f"{value} (no such folder)", f"mkdir -p {value!r}, or correct the variable")
+        else:
+            writable = os.access(folder, os.W_OK | os.X_OK)
+            offline = name == "DISTILL_MODELS" or writable
+            yield Finding(
+                name,
+                "ok" if offline else "note",
+                value if writable else f"{value} (read only)",
+                "" if offline else "nothing can be cached",
+            )
+    others = sorted(name for name in os.environ if name.startswith("VLLM_"))
+    for name in (*SWITCHES, *others):
+        value = os.environ.get(name)
+        hidden = value and any(word in name for word in SECRET)
+        yield Finding(name, "ok", "not set" if value is None else "set, not shown" if hidden else value or "set, empty")
+
+
+def _leftovers(batches: Path) -> Iterator[Finding]:
+    """Folders that a killed writer left: hidden, never a batch, and safe to remove once nothing writes any more."""
+    for folder in sorted(batches.glob(".*.tmp")) if batches.is_dir() else ():
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        yield Finding(
+            f"left over: {folder.name}",
+            "note",
+            f"{size / (1 << 20):.1f} MiB of a batch that was never finished",
+            f"when no distill command is at work: rm -r {str(folder)!r}",
+        )
+
+
 def _workspace(folder: Path | None) -> Iterator[Finding]:
     from pytest_distill import ledger
     from pytest_distill.errors import DistillError
@@ -143,6 +200,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         yield Finding(
             f"writing to {place.name}", "ok" if writable else "bad", str(nearest), "" if writable else f"chmod u+wx {nearest}"
         )
+    yield from _leftovers(workspace.batches)
     free = shutil.disk_usage(workspace.root).free
     yield Finding(
         "disk", "ok" if free > 1 << 30 else "note", f"{free / (1 << 30):.1f} GiB free", "" if free > 1 << 30 else "make room"

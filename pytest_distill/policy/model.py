@@ -126,6 +126,18 @@ class RecordSchema(Table):
     path: File | None = None
 
 
+class Embedding(Table):
+    """`weights`: model.safetensors in the folder of a sentence-transformers model. Unset: the one that [embed] installs."""
+
+    weights: File | None = None
+
+
+class Holdout(Table):
+    """Whether hold-outs are compared with their training batches by meaning too. Needs the extra [embed]."""
+
+    semantic: bool = False
+
+
 class InspectionTable(Table):
     """How many rows a person has to look at before a batch may be sealed; 0 asks for none. `distill inspect` draws them."""
 
@@ -180,6 +192,8 @@ class Policy(Table):
     leakage: Leakage = Leakage()
     privacy: Privacy = Privacy()
     record_schema: RecordSchema = RecordSchema()
+    embedding: Embedding = Embedding()
+    holdout: Holdout = Holdout()
     inspection: InspectionTable = InspectionTable()
     card: Card = Card()
     drift: Drift = Drift()

@@ -45,7 +45,7 @@ def failing(
     if forge:
         forge(batch)
     ended = bench.judge("-k", "test_stage1", batch=name)
-    stage1 = {g.id: g for g in ended.record.gates if g.id.startswith("stage1.")}
+    stage1 = {g.id: g for g in ended.record.gates if g.id.startswith("stage1.") and g.id != "stage1.holdout-meaning"}
     assert {g.status for g in stage1.values()} <= {"passed", "failed"}, ended.out
     return {gate_id.removeprefix("stage1.") for gate_id, g in stage1.items() if g.status == "failed"}
 
