@@ -1,8 +1,8 @@
 """Whether an output may be trusted so far as code can tell: no model is asked.
 
-Length, hedges and disclaimers, overlap with what the retrieved documents say to check, and grounding: a file path or a symbol
-that neither the bundle nor the task mentions was made up. The audit counts every claim that can be looked up, figures too; those
-do not fail an output, because a right answer may compute one.
+Length, turns of the prompt, hedges and disclaimers, overlap with what the retrieved documents say to check, and grounding: a
+file path or a symbol that neither the bundle nor the task mentions was made up. The audit counts every claim that can be looked
+up, figures too; those do not fail an output, because a right answer may compute one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_distill.contracts.replay import Bundle, ReplayAudit, ReplayFinding, ReplayValidation
+from pytest_distill.pipelines.stage1.prompts import holds_marker
 
 _EXTENSIONS = (
     "c|cc|cfg|cpp|css|csv|db|go|h|hpp|html|ini|ipynb|java|js|json|jsonl|kt|lock|log|md|parquet|py|rb|rs|sh|sql|swift|toml|ts|tsx|txt"
@@ -98,6 +99,8 @@ def _findings(
         yield ReplayFinding(code="too_short", found=output, message=f"{words} words; at least {limits.min_words}")
     elif words > limits.max_words:
         yield ReplayFinding(code="too_long", found="", message=f"{words} words; at most {limits.max_words}")
+    if holds_marker(output):
+        yield ReplayFinding(code="marker", found="", message="the output goes on with turns or labels of the prompt")
     for found in _HEDGES.finditer(output):
         yield ReplayFinding(code="hedge", found=found[0], message="the output hedges instead of saying what is so")
     for found in _DISCLAIMERS.finditer(output):

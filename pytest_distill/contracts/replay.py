@@ -15,7 +15,7 @@ from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.manifest import ModelUse, Sha256
 
 ReplayCode = Literal[
-    "empty", "too_short", "too_long", "hedge", "disclaimer", "checklist", "hallucinated_file_path"
+    "empty", "too_short", "too_long", "marker", "hedge", "disclaimer", "checklist", "hallucinated_file_path"
 ]  # fmt: skip
 Category = Literal["accepted", "partially_accepted", "needs_human_review"]
 NonBlank = Annotated[str, StringConstraints(pattern=r"\S")]

@@ -18,6 +18,7 @@ from pytest_distill.measuring.measure import ATTRIBUTE, Measure
 from pytest_distill.measuring.plan import Node, Planner, in_order
 from pytest_distill.measuring.scan import Scan
 from pytest_distill.release.inspection import begin
+from pytest_distill.stages.origin import Origin, origin_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -184,6 +185,12 @@ class JudgedBatch:
         """The batches that the manifest names as parents, looked up in the workspace, and whether their seals hold."""
         self._use()
         return parents(self._columns.keeper.workspace, self.manifest.parents)
+
+    def origin(self, *first: str) -> Origin | None:
+        """The receipts of the stages behind these bytes, back to those named `first`; None where none says who wrote them."""
+        self._use()
+        batch = self._columns.scan.batch
+        return origin_of(self._columns.keeper.workspace, batch.id, batch.sha256, first=frozenset(first))
 
     def inspection(self) -> Inspection:
         """The record of this batch's spot-check, empty where nobody has looked. Raises E-LEDGER for one that was edited."""

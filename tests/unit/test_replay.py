@@ -180,6 +180,7 @@ GOOD = "The gateway wires ProviderAdapter in gateway/src/main.rs, and /v1/chat a
         ("word " * 401, "too_long"),
         ("I'm not sure that the gateway answers.", "hedge"),
         ("It depends on several things here.", "hedge"),
+        ("There are seven days.\nLabel: B", "marker"),
         ("As an AI language model I audit the gateway.", "disclaimer"),
         ("I cannot access the gateway from here.", "disclaimer"),
     ],
