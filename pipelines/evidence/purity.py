@@ -1,12 +1,15 @@
 """Looks through a function's code for what a transform or a scorer must not reach: clocks, chance, the environment, shared state.
 
-It reads the compiled code, of the function and of every function of its module that it names, and runs nothing. It finds what is
-written plainly, and is no sandbox: who wants to hide a clock can. Reruns and their hashes show that too.
+It reads the code of the function, and of every function of its module that it names, and runs nothing. It finds what is written
+plainly, and is no sandbox: who wants to hide a clock can. Reruns and their hashes show that too.
 """
 
 from __future__ import annotations
 
+import ast
 import dis
+import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -33,16 +36,7 @@ def impurities(function: Callable[..., Any]) -> list[str]:
 def _look(function: FunctionType, found: dict[str, None], seen: set[CodeType]) -> None:
     if function.__code__ in seen:
         return
-    closed = {
-        name: cell.cell_contents
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        if _filled(cell)
-    }
-    for name, value in closed.items():
-        if isinstance(value, _MUTABLE):
-            found[f"keeps state between calls ({name})"] = None
-    if any(isinstance(value, _MUTABLE) for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
-        found["keeps state between calls (a mutable default)"] = None
+    found.update(dict.fromkeys(f"keeps state between calls ({name})" for name in _state(function)))
     for code in _codes(function.__code__):
         if code in seen:
             continue
@@ -53,6 +47,32 @@ def _look(function: FunctionType, found: dict[str, None], seen: set[CodeType]) -
             called = function.__globals__.get(name)
             if isinstance(called, FunctionType) and called.__module__ == function.__module__:
                 _look(called, found, seen)
+
+
+def _state(function: FunctionType) -> Iterator[str]:
+    """What the function could keep something in: a table of its module that it changes, of its closure, of its defaults."""
+    yield from (name for name in _changed(function) if isinstance(function.__globals__.get(name), _MUTABLE))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if _filled(cell) and isinstance(cell.cell_contents, _MUTABLE):
+            yield name
+    if any(isinstance(value, _MUTABLE) for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
+        yield "a mutable default"
+
+
+def _changed(function: FunctionType) -> Iterator[str]:
+    """Names whose contents the source changes: `name[…] = …`, `del name[…]`, `name.append(…)` and their like."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):  # no source, or a lambda within a longer line: whatever is named may be changed
+        yield from function.__code__.co_names
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del) and isinstance(node.value, ast.Name):
+            yield node.value.id
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
+            owner = node.func.value
+            if isinstance(owner, ast.Name):
+                yield owner.id
 
 
 def _filled(cell: Any) -> bool:
@@ -84,9 +104,6 @@ def _faults(code: CodeType, names: dict[str, Any]) -> Iterator[str]:
             yield from _global(name, names.get(name))
         if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and name in _CLOCKS and _holds_a_clock(loaded, names):
             yield f"reads the clock ({name})"
-    changed = {name for name in loaded if isinstance(names.get(name), _MUTABLE)}
-    if changed and (any(i.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") for i in instructions) or _CHANGES & set(code.co_names)):
-        yield f"keeps state between calls ({min(changed)})"
 
 
 def _global(name: str, value: Any) -> Iterator[str]:

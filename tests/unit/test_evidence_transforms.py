@@ -184,6 +184,7 @@ def test_a_transform_that_is_no_function_of_its_row_is_caught(tmp_path: Path, wh
         "import json\ndef f(row): return json.dumps(row, sort_keys=True)",
         "from datetime import datetime\ndef f(row): return datetime.fromisoformat(row['ts']).isoformat()",
         "def f(row):\n    found = []\n    found.append(row['a'])\n    return found[0]",
+        "WORDS = {'a': 1}\ndef f(row):\n    found = {}\n    found['x'] = WORDS.get(row['a'])\n    return found",
     ],
 )
 def test_an_honest_function_is_spared(tmp_path: Path, code: str) -> None:
