@@ -61,7 +61,7 @@ _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(.*)")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+[^\s#]")
 _FRAGMENTS = tuple(DELIMITER[:length] for length in range(3, len(DELIMITER)))
 # The model forgot the delimiter behind its first answer and wrote it behind a later one: both turns of our own prompt follow.
-_FORGOTTEN = re.compile(r"\n[ \t]*Instruction:[^\n]*\n(?:[ \t]*\n)*[ \t]*Response:")
+_FORGOTTEN = re.compile(r"\n(?=[ \t]*Instruction:[^\n]*\n\s*Response:)")
 
 
 def clean_response(completion: str, *, instruction: str = "") -> Cleaned:

@@ -74,6 +74,7 @@ _CODE = re.compile(
     r"|(?:def|class|import|from|for|while|if|else|elif|try|except|return|with|print|let|var|const|function|func|fun|fn|public"
     r"|private|protected|static|package|use|using|namespace|struct|impl|module|export|int|void|data|SELECT|INSERT|UPDATE|DELETE"
     r"|CREATE|DROP|FROM|RUN|CMD|COPY|echo|sudo|cd|git|npm|pip|section|global|end)\b(?=.*[=({:;<>\-\"'*]|$|[ \t]+[\w.]+$)"
+    r"|[\w./]+(?: [\w./]+)? --?[a-zA-Z][\w-]*(?: |$)"
     r"|[\w.\[\]$]+(?:, [\w.]+)*[ \t]*(?:[-+*/|&]?=|<-|:=|::)(?:[ \t]|\w)|[\w.]+\(.*\)?;?$|[\w-]+:$|[\w.-]+:\t)|.*[;{}]$"
 )
 _MATHS = re.compile(r"[ \t]*(?:\$|\\\[|[=≈⇒→∴])|.*\S[ \t]*[=≈][ \t]*\S")
@@ -249,7 +250,9 @@ def _goes_on_in_prose(block: Sequence[str], kept: Kept) -> bool | None:
     if _OPENER.match(first) or (kept.blocks == [1] and kept.words <= 3 and _says(first, kept.last)):
         return True
     if kept.words < WHOLE:
-        return False
+        # The next answer of a list is about as long as this one; a paragraph under a short sentence or a title is longer.
+        longer = sum(map(_words, block)) >= max(10, 1.5 * kept.words)
+        return longer and kept.words >= WHOLE // 2 and _STOPPED.search(block[-1]) is not None
     if _ENDED.search(block[-1]) or (len(kept.blocks) >= 3 and kept.words >= ESSAY):
         return True
     title = not _STOPPED.search(first) and _words(first) <= 6 and first[:1].isupper()

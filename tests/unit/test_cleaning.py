@@ -77,7 +77,24 @@ def test_the_first_rule_in_the_text_wins() -> None:
     assert clean_response("4\n\nQ: x").trim_rule is TrimRule.DOUBLE_NEWLINE
 
 
-TEXTS = ["a", "Paris.", "1.", "- item", "Q:", "A: b", "#", "steps:", "moving on", "Instruction", "### Title ###"]
+TEXTS = [
+    "a",
+    "Paris.",
+    "What is that?",
+    "Name a fruit.",
+    "It is so, as far as anyone can tell from here.",
+    "Dear Ann,",
+    "x = 1;",
+    "1.",
+    "- item",
+    "Q:",
+    "A: b",
+    "#",
+    "steps:",
+    "moving on",
+    "Instruction",
+    "### Title ###",
+]
 FENCES = ["```", "~~~", "```python", "###", "###EN", DELIMITER]
 SPACES = ["\n", "\n\n", "\r\n", " ", "  ", "\t"]
 pieces = st.lists(st.sampled_from([*TEXTS, *FENCES, *SPACES]), max_size=30).map("".join)
@@ -105,7 +122,9 @@ def test_what_follows_the_delimiter_never_matters(answer: str, rest: str) -> Non
     assert clean_response(f"{answer}{DELIMITER}{rest}").text == answer.partition(DELIMITER)[0].strip()
 
 
-@pytest.mark.parametrize("unit", ["x:\n\n", "- a\n\n", "### ", "```\n", "\n \n", "  a\n\n", "#"])
+@pytest.mark.parametrize(
+    "unit", ["x:\n\n", "- a\n\n", "### ", "```\n", "\n \n", "  a\n\n", "#", "a, ", "What? ", "Title\n\nB c.\n\n", "x  -y = "]
+)
 def test_hostile_repetition_costs_linear_time(unit: str) -> None:
     def growth() -> float:
         short, long = (min(_timed("x:" + unit * repeats) for _ in range(3)) for repeats in (2_000, 64_000))
