@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pytest_distill import storage
-from pytest_distill.contracts.preprocess import Unit
+from pytest_distill.contracts.preprocess import StoredUnit
 from pytest_distill.measuring.kernels import minhash
 from pytest_distill.measuring.kernels.buffers import Flat
 from pytest_distill.pipelines.preprocess import perplexity
@@ -48,12 +48,12 @@ class Duplicates(NamedTuple):
     jaccard: NDArray[np.float64]
 
 
-def read_unit(folder: Path, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:
+def read_unit(folder: Path, unit: StoredUnit, columns: Sequence[str] | None = None) -> pa.Table:
     with pq.ParquetFile(folder / unit.path) as file:
         return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
 
 
-def load(folder: Path, units: Sequence[Unit], permutations: int) -> Corpus:
+def load(folder: Path, units: Sequence[StoredUnit], permutations: int) -> Corpus:
     """Writes the scratch files and maps them."""
     parts: dict[str, list[Any]] = {name: [] for name in ("docs", "shingles", "keys", "sampled", "lengths")}
     domains: list[str] = []

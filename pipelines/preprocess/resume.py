@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pytest_distill import clock, storage
-from pytest_distill.contracts.preprocess import Cursor, PreprocessRun, ResumeState, RngState, SourceRead, Unit
+from pytest_distill.contracts.preprocess import Cursor, PreprocessRun, ResumeState, RngState, SourceRead, StoredUnit
 from pytest_distill.errors import Code, DistillError
 
 RUN = "run.json"
@@ -25,7 +25,7 @@ STATE, INDEX = "state_stage_{}.json", "index_stage_{}.jsonl"
 NOTHING = "sha256:" + hashlib.sha256(b"").hexdigest()
 _AGAIN = "Start over: remove {}, and run it without --resume."
 
-Entry = Unit | SourceRead
+Entry = StoredUnit | SourceRead
 
 
 class Generators:
@@ -88,7 +88,7 @@ class Stage:
             self.entries.append(_entry(line, self.index.name))
         self._digest = hashlib.sha256(vouched)
         for entry in self.entries:
-            if isinstance(entry, Unit):
+            if isinstance(entry, StoredUnit):
                 self._check(entry)
         self._keep(vouched)
 
@@ -110,8 +110,8 @@ class Stage:
         assert self.state is not None
         self._write(rng, self.state.cursor, self.state.last_record_digest, done=True)
 
-    def units(self) -> list[Unit]:
-        return [entry for entry in self.entries if isinstance(entry, Unit)]
+    def units(self) -> list[StoredUnit]:
+        return [entry for entry in self.entries if isinstance(entry, StoredUnit)]
 
     def read(self) -> dict[int, SourceRead]:
         """The sources that were read to their end."""
@@ -158,7 +158,7 @@ class Stage:
             if path.name not in listed:
                 path.unlink()
 
-    def _check(self, unit: Unit) -> None:
+    def _check(self, unit: StoredUnit) -> None:
         path = self.folder / unit.path
         if not path.is_file() or storage.sha256_file(path) != unit.sha256:
             what = "was changed" if path.is_file() else "is missing"
@@ -166,7 +166,7 @@ class Stage:
 
 
 def _entry(line: bytes, name: str) -> Entry:
-    model = SourceRead if b'"entry": "source"' in line else Unit
+    model = SourceRead if b'"entry": "source"' in line else StoredUnit
     return model.from_bytes(line, name=name)
 
 

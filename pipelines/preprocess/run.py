@@ -19,7 +19,7 @@ import numpy as np
 from pytest_distill import ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.contracts.manifest import ModelUse
-from pytest_distill.contracts.preprocess import PreprocessRun, Unit
+from pytest_distill.contracts.preprocess import PreprocessRun, StoredUnit
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.kernels import minhash
 from pytest_distill.pipelines.preprocess import corpus, freeze, write
@@ -227,7 +227,7 @@ class _Run:
             stage.add(ended)
         if piece.task.records:
             stage.add(
-                Unit(
+                StoredUnit(
                     path=name,
                     sha256=storage.sha256_bytes(data),
                     first=piece.first,
@@ -240,7 +240,7 @@ class _Run:
             )
         stage.commit(piece.rng, piece.cursor, piece.last_record_digest)
 
-    def _over_all(self, number: int, units: Sequence[Unit], compute: Callable[[Sequence[Unit]], bytes]) -> Unit:
+    def _over_all(self, number: int, units: Sequence[StoredUnit], compute: Callable[[Sequence[StoredUnit]], bytes]) -> StoredUnit:
         """A stage that is one unit over all records: done, or done again."""
         stage = self._stage(number)
         stage.load()
@@ -259,12 +259,12 @@ class _Run:
             stage.complete(self.generators.state())
         return stage.units()[0]
 
-    def _load(self, units: Sequence[Unit]) -> corpus.Corpus:
+    def _load(self, units: Sequence[StoredUnit]) -> corpus.Corpus:
         if self._corpus is None:
             self._corpus = corpus.load(self.folder, units, self.config.duplicates.permutations)
         return self._corpus
 
-    def _duplicates(self, units: Sequence[Unit]) -> bytes:
+    def _duplicates(self, units: Sequence[StoredUnit]) -> bytes:
         """Per record of the run: which record it repeats, whether exactly, and how alike they are."""
         loaded = self._load(units)
         found = corpus.duplicates(loaded, self.config)
@@ -274,7 +274,7 @@ class _Run:
         exact[loaded.docs], jaccard[loaded.docs] = found.exact, found.jaccard
         return corpus.to_parquet({"of": of, "exact": exact, "jaccard": jaccard})
 
-    def _surprises(self, units: Sequence[Unit]) -> bytes:
+    def _surprises(self, units: Sequence[StoredUnit]) -> bytes:
         """Per record of the run: its perplexity, and how far that is from its domain's; 0 for those that are dropped already."""
         loaded = self._load(units)
         stage = self._stage(2)

@@ -14,7 +14,14 @@ from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.ingest.strict_json import parse_object
 from pytest_distill.batch.write import BatchWriter
 from pytest_distill.contracts.manifest import How, ModelUse
-from pytest_distill.contracts.preprocess import DiagnosticFigures, Freeze, PreprocessRun, PreprocessSummary, SourceRead, Unit
+from pytest_distill.contracts.preprocess import (
+    DiagnosticFigures,
+    Freeze,
+    PreprocessRun,
+    PreprocessSummary,
+    SourceRead,
+    StoredUnit,
+)
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.preprocess.clean import FIGURES
@@ -36,7 +43,7 @@ _PERCENTILE = 95
 class Decisions:
     """What the second and third stage said of each record of the run, read back from their files."""
 
-    def __init__(self, folder: Path, duplicates: Unit, surprises: Unit) -> None:
+    def __init__(self, folder: Path, duplicates: StoredUnit, surprises: StoredUnit) -> None:
         table = read_unit(folder, duplicates)
         self.of, self.exact, self.jaccard = (table.column(name).to_numpy() for name in ("of", "exact", "jaccard"))
         table = read_unit(folder, surprises)
@@ -46,7 +53,9 @@ class Decisions:
 class Writing:
     """Collects the rows' figures while the batch is written."""
 
-    def __init__(self, folder: Path, units: Sequence[Unit], decisions: Decisions, config: Config, names: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, units: Sequence[StoredUnit], decisions: Decisions, config: Config, names: Sequence[str]
+    ) -> None:
         self._folder, self._units, self._decisions, self._config, self._names = folder, units, decisions, config, names
         self.dropped: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
@@ -132,7 +141,7 @@ class Writing:
         return "", None, ""
 
 
-def _places(folder: Path, units: Sequence[Unit]) -> np.ndarray:
+def _places(folder: Path, units: Sequence[StoredUnit]) -> np.ndarray:
     """(records, 2): the source and line of each record of the run."""
     found = np.empty((sum(unit.docs for unit in units), 2), np.int64)
     for unit in units:

@@ -8,7 +8,7 @@ from pytest_distill import storage
 from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.audit import AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
-from pytest_distill.contracts.bulk import PolicyChange
+from pytest_distill.contracts.bulk import GoldSet, PolicyChange
 from pytest_distill.contracts.evidence import (
     EvidenceRecord,
     ModelLedgerEntry,
@@ -25,6 +25,7 @@ from pytest_distill.contracts.evidence import (
 from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
+from pytest_distill.contracts.preprocess import PreprocessRun, PreprocessSummary, ResumeState, SourceRead, StoredUnit
 from pytest_distill.contracts.receipts import DriftReport, RunSummary, StageReceipt
 from pytest_distill.contracts.replay import ReplayRun, ReplayStudy
 from pytest_distill.contracts.run import RunRecord, RunTimes
@@ -46,6 +47,12 @@ FORMATS: dict[str, type[Contract]] = {
     "inspection": Inspection,  # .distill/inspections/<id>.json
     "ledger": LedgerEntry,  # one line of ledger.jsonl
     "policy_change": PolicyChange,  # policy/<version>.json
+    "gold": GoldSet,  # gold/gold.json
+    "state_stage": ResumeState,  # state_stage_{N}.json of a preprocessing run
+    "preprocess_run": PreprocessRun,  # its run.json
+    "preprocess_unit": StoredUnit,  # a line of its index_stage_{N}.jsonl
+    "preprocess_source": SourceRead,  # another line of it
+    "preprocess": PreprocessSummary,  # preprocess.json of the batch it made
     "receipt": StageReceipt,  # .distill/receipts/<run>/<stage>.json
     "run_summary": RunSummary,  # .distill/receipts/<run>/summary.json
     "evidence_record": EvidenceRecord,  # one line of evidence/YYYY/MM/DD/<stream>.jsonl

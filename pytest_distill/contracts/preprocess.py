@@ -71,7 +71,7 @@ class ResumeState(Contract):
         return self
 
 
-class Unit(Contract):
+class StoredUnit(Contract):
     """One line of a stage's index: a file with the outcome of `docs` records, from record `first` (0-based) of the run on.
 
     `source` is the one that its last record came from, `source_docs` how many of that source are done with this unit, and

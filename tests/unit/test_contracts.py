@@ -11,6 +11,7 @@ from typing import Any
 import bulk_strategies
 import evidence_strategies
 import jsonschema
+import preprocess_strategies
 import pytest
 import receipt_strategies
 import replay_strategies
@@ -26,6 +27,7 @@ from pytest_distill.contracts import (
     inspection,
     ledger,
     manifest,
+    preprocess,
     receipts,
     replay,
     run,
@@ -267,6 +269,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "session_manifest": session,
     "inspection": inspections(),
     **bulk_strategies.WRITTEN,
+    **preprocess_strategies.WRITTEN,
     **receipt_strategies.WRITTEN,
     **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
@@ -349,6 +352,7 @@ def one(name: str) -> dict[str, Any]:
             guards=Guards(template_found=False, template_cleared=False, delta_check=0, template_ids_seen=0, inputs_checked=0),
         ),
         **bulk_strategies.ONE,
+        **preprocess_strategies.ONE,
         **receipt_strategies.ONE,
         **replay_strategies.ONE,
         **evidence_strategies.ONE,
@@ -435,7 +439,20 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FORMATS}
     parts = {
         value
-        for module in (attestation, audit, evidence, inspection, ledger, manifest, receipts, replay, run, stage1, stage1_run)
+        for module in (
+            attestation,
+            audit,
+            evidence,
+            inspection,
+            ledger,
+            manifest,
+            preprocess,
+            receipts,
+            replay,
+            run,
+            stage1,
+            stage1_run,
+        )
         for value in vars(module).values()
         if isinstance(value, type)
     }

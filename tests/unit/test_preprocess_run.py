@@ -16,7 +16,7 @@ from preprocess_runs import dropped, make_workspace, prose, run, settings, write
 
 from pytest_distill import clock, ledger
 from pytest_distill.batch.ingest.ingest import ingest
-from pytest_distill.contracts.preprocess import PreprocessSummary, ResumeState, Unit
+from pytest_distill.contracts.preprocess import PreprocessSummary, ResumeState, StoredUnit
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.preprocess import config
 from pytest_distill.pipelines.preprocess.resume import NOTHING
@@ -434,4 +434,4 @@ def test_the_state_says_what_the_contract_names(place: Workspace, tmp_path: Path
     assert value["manifest_digest"] != NOTHING
     units = [json.loads(line) for line in (folder / "index_stage_1.jsonl").read_text().splitlines()]
     assert value["cursor"]["local_doc_count"] == sum(unit["docs"] for unit in units if unit["entry"] == "unit")
-    assert value["last_record_digest"] == Unit.model_validate(units[-1]).last_record_digest
+    assert value["last_record_digest"] == StoredUnit.model_validate(units[-1]).last_record_digest
