@@ -21,6 +21,7 @@ from pytest_distill.batch.write import BatchWriter
 from pytest_distill.cli import common as shared
 from pytest_distill.contracts.manifest import How
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.stages.receipts import with_receipt
 
 Function = Callable[..., Iterable[dict[str, Any]]]
 
@@ -40,21 +41,27 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
         for name, value in keywords.items()
     }
     parameters["source_sha256"] = _source_sha256(function)
-    with BatchWriter(
-        workspace.batch_folder(given.id),
-        planned=given.count,
-        command=command,
-        id=given.id,
-        kind=given.kind or (parent.kind if parent else "sft"),
-        origin="derived" if parent else "generated",
-        what=given.what or f"What {given.pipeline} made" + (f" of {parent.id}" if parent else ""),
-        why=given.why or "",
-        how=How(pipeline=given.pipeline, parameters=parameters),
-        seed=given.seed,
-        parents=(parent.sha256,) if parent else (),
-    ) as writer:
+    with (
+        with_receipt(workspace, "own", given.id, parameters={"function": given.pipeline, **parameters}) as stage,
+        BatchWriter(
+            workspace.batch_folder(given.id),
+            planned=given.count,
+            command=command,
+            id=given.id,
+            kind=given.kind or (parent.kind if parent else "sft"),
+            origin="derived" if parent else "generated",
+            what=given.what or f"What {given.pipeline} made" + (f" of {parent.id}" if parent else ""),
+            why=given.why or "",
+            how=How(pipeline=given.pipeline, parameters=parameters),
+            seed=given.seed,
+            parents=(parent.sha256,) if parent else (),
+        ) as writer,
+    ):
+        if parent is not None:
+            stage.reads(parent.folder)
         _write(writer, function(source, **keywords), given.pipeline)
         batch = writer.finish()
+        stage.made(batch)
     ledger.append(workspace.ledger, "derived" if parent else "generated", batch=batch.id, sha256=batch.sha256, how=given.pipeline)
     shared.say(given, f"{batch.id}: {batch.rows:,} rows of {given.pipeline}")
     shared.say(given, f"  batch: {batch.folder}")

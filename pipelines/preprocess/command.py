@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
             stop=stop,
             told=told,
         )
-        receipt.writes(batch.folder)
-        counts = batch.manifest.counts
-        receipt.count(in_=counts.read, out=counts.kept, quarantined=counts.quarantined)
+        for source in batch.manifest.sources:
+            receipt.has_read(source.name, source.sha256)
+        receipt.made(batch)
     _show(args, batch, told)
     return 0
 

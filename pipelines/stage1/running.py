@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.cli import common as shared
+from pytest_distill.contracts.receipts import Parameter
 from pytest_distill.contracts.stage1 import QC_SUMMARY, Budgets, QcSummary, Thresholds
 from pytest_distill.contracts.stage1_run import Draw, Plan, Recipe
 from pytest_distill.errors import Code, DistillError
@@ -31,6 +33,7 @@ from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts
 from pytest_distill.pipelines.stage1.shards import Shard, run_folder
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.progress import Report, progress
+from pytest_distill.stages.receipts import Stage, with_receipt
 from pytest_distill.stages.stopping import stopping
 
 SPARE = 0.05  # of a shard's part
@@ -45,21 +48,37 @@ def run_stage1(given: argparse.Namespace, command: Sequence[str]) -> int:
             Code.BATCH_EXISTS, f"there is a batch {given.id} already", "Batches are never edited; take another id."
         )
     every = [Shard(folder, number, given.shards) for number in range(given.shards)]
-    if not given.merge:
-        chosen = every if given.shard is None else [every[given.shard]]
-        _refuse_started(given, chosen)
-        parents = _parents(workspace, given)
-        with ExitStack() as locks:
-            for shard in chosen:
-                locks.enter_context(storage.locked(shard.folder, wait=False))
-            batch = _make(given, workspace, chosen, parents, command)
-    else:
-        batch = merge(workspace, every, command=command)
+    with with_receipt(workspace, "stage1", given.id, parameters=_parameters(given)) as stage:
+        batch = _made(given, workspace, every, command, stage)
+        if batch is not None:
+            stage.made(batch)
     if batch is None:
         _say_shard(given, every)
     else:
         _say_batch(given, batch)
     return 0
+
+
+def _made(
+    given: argparse.Namespace, workspace: Workspace, every: Sequence[Shard], command: Sequence[str], stage: Stage
+) -> Batch | None:
+    """The batch; None where only one shard of it was asked for."""
+    if not given.merge:
+        chosen = every if given.shard is None else [every[given.shard]]
+        _refuse_started(given, chosen)
+        parents = _parents(workspace, given)
+        stage.reads(*(parent.folder for parent in parents))
+        with ExitStack() as locks:
+            for shard in chosen:
+                locks.enter_context(storage.locked(shard.folder, wait=False))
+            return _make(given, workspace, chosen, parents, command)
+    return merge(workspace, every, command=command)
+
+
+def _parameters(given: argparse.Namespace) -> dict[str, Parameter]:
+    """What the receipt says that the stage ran with. A model is named without its folder: paths enter no digest."""
+    names = ("purpose", "count", "seed", "shards", "shard", "merge", "backend", "revision")
+    return {name: getattr(given, name) for name in names if hasattr(given, name)} | {"model": Path(given.model).name}
 
 
 def _check_usage(given: argparse.Namespace) -> None:

@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     with with_receipt(workspace, "replay", subject, parameters=_parameters(args)) as stage:
         corpus = _corpus(stage, batch)
         model = _local(args)
+        stage.parameters["model"] = model.use.revision
         done = replaying.replay([args.task], corpus, model, settings, frontier=frontier, budget=budget)[0]
         path = replaying.log(workspace, [done])
         _count(stage, [done])
@@ -132,6 +133,7 @@ def run_study(args: argparse.Namespace) -> int:
         corpus = _corpus(stage, batch)
         tasks = _tasks(stage, workspace, args)
         model = _local(args)
+        stage.parameters["model"] = model.use.revision
         with stopping() as stop, progress("studying", "tasks", shown=args.progress and not args.quiet) as report:
 
             def keep(runs: Any) -> None:
@@ -270,7 +272,7 @@ def _count(stage: Any, runs: Any) -> None:
 
 
 def _parameters(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("model", "backend", "seed", "temperature", "room", "max_new_tokens", "min_words", "task", "no_retrieval", "count")
+    names = ("backend", "seed", "temperature", "room", "max_new_tokens", "min_words", "task", "no_retrieval", "count")
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 

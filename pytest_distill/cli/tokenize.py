@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from pytest_distill.cli import common as shared
 
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
+    from pytest_distill.stages.receipts import Stage
 
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -73,8 +76,17 @@ def run(args: argparse.Namespace) -> int:
         pipeline_version=args.pipeline_version,
     )
     started = time.perf_counter()
-    with stopping() as stop, progress("tokenizing", "MB", shown=args.progress and not args.quiet) as report:
+    shown = args.progress and not args.quiet
+    with _receipt(args) as receipt, stopping() as stop, progress("tokenizing", "MB", shown=shown) as report:
         manifest = runs.tokenize(found, tokenizer, args.out, order, workers=workers, resume=args.resume, stop=stop, report=report)
+        if receipt is not None:
+            info = manifest.source_info
+            receipt.parameters["tokenizer_hash"] = tokenizer.stamp.tokenizer_hash
+            for source in found.identity:
+                receipt.has_read(source.name, source.sha256)
+            receipt.writes(*sorted(path for path in args.out.iterdir() if path.suffix in (".npy", ".idx")))
+            receipt.count(in_=info.documents_read, out=manifest.total_documents, rejected=sum(info.documents_dropped.values()))
+            receipt.stands(documents=manifest.total_documents, tokens=manifest.total_tokens)
     seconds = time.perf_counter() - started
     summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
     if args.id is not None:
@@ -92,6 +104,21 @@ def run(args: argparse.Namespace) -> int:
     if args.id is not None:
         shared.say(args, f"judge them: pytest --distill-batch={args.id}")
     return 0
+
+
+@contextlib.contextmanager
+def _receipt(args: argparse.Namespace) -> Iterator[Stage | None]:
+    """A receipt in the workspace; None where there is none, because shards can be made anywhere."""
+    from pytest_distill.policy import workspace
+    from pytest_distill.stages.receipts import with_receipt
+
+    if args.workspace is None and workspace.find(Path.cwd()) is None:
+        yield None
+        return
+    names = ("dataset", "version", "text_field", "eos", "dtype", "shard_tokens", "pipeline_version")
+    parameters = {name: getattr(args, name) for name in names}
+    with with_receipt(shared.open_workspace(args), "tokenize", f"{args.dataset}-{args.version}", parameters=parameters) as stage:
+        yield stage
 
 
 def tokenizer_of(args: argparse.Namespace) -> str | None:

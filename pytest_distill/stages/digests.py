@@ -48,7 +48,7 @@ class Digests:
         for found in (absolute, absolute.parent.resolve() / absolute.name):
             if found.is_relative_to(self.root) and found != self.root:
                 return _printable(found.relative_to(self.root).as_posix())
-        return _printable(OUTSIDE + absolute.name)
+        return outside(absolute.name)
 
     def file(self, path: Path) -> FileDigest:
         """Raises E-SOURCE-NOTFOUND."""
@@ -79,6 +79,11 @@ class Digests:
 def listed(folder: Path) -> list[str]:
     """The files below a folder that count: no locks, nothing half-written."""
     return [name for name in files_below(folder) if not name.endswith(_UNLISTED)]
+
+
+def outside(name: str) -> str:
+    """How a file is called that lies outside of the workspace."""
+    return _printable(OUTSIDE + name.replace("/", "%2F"))
 
 
 def _printable(name: str) -> str:

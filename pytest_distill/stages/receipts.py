@@ -36,7 +36,7 @@ from pytest_distill.contracts.receipts import (
 from pytest_distill.errors import DistillError, one_line
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages import summaries
-from pytest_distill.stages.digests import Digests, Stat, listed, stat_of
+from pytest_distill.stages.digests import Digests, Stat, listed, outside, stat_of
 
 DATASETS = {"export-rag": "rag", "export-sft": "sft", "export-preference": "preference"}
 
@@ -68,9 +68,10 @@ class Stage:
             files = [path / name for name in listed(path)] if path.is_dir() else [path]
             self._watched |= {file: stat_of(file) for file in files}
 
-    def has_read(self, path: Path, sha256: str) -> None:
-        """An input whose bytes the stage hashed itself while it read them."""
-        self._inputs.append(FileDigest(path=self._digests.name(path), sha256=sha256))
+    def has_read(self, source: Path | str, sha256: str) -> None:
+        """An input whose bytes the stage hashed itself while it read them: a path, or the name alone of a file elsewhere."""
+        name = self._digests.name(source) if isinstance(source, Path) else outside(source)
+        self._inputs.append(FileDigest(path=name, sha256=sha256))
 
     def writes(self, *paths: Path) -> None:
         """Outputs, files or folders (a folder holds outputs of this stage and nothing else), hashed when the stage ends."""
