@@ -35,7 +35,7 @@ def prompt_text(
     return pl.Series([""], dtype=pl.String).new_from_index(0, len(column))
 
 
-@measure(version=1)
+@measure(version=2)
 def answer_text(
     kind: str,
     response: pl.Series | None = None,
@@ -48,7 +48,8 @@ def answer_text(
     """What a model would learn to say. sft: response; preference: the chosen answer; rag: content; text: text."""
     if kind == "preference" and chosen is not None and rejected is not None:
         return after_prompt(chosen, chosen, rejected, prompt)
-    column = next(c for c in (response, content, text) if c is not None)
+    own = {"rag": content, "text": text}.get(kind)  # a row of text may carry a response of its own along
+    column = own if own is not None else next(c for c in (response, content, text) if c is not None)
     return column.fill_null("")
 
 

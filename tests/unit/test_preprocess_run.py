@@ -435,3 +435,15 @@ def test_the_state_says_what_the_contract_names(place: Workspace, tmp_path: Path
     units = [json.loads(line) for line in (folder / "index_stage_1.jsonl").read_text().splitlines()]
     assert value["cursor"]["local_doc_count"] == sum(unit["docs"] for unit in units if unit["entry"] == "unit")
     assert value["last_record_digest"] == StoredUnit.model_validate(units[-1]).last_record_digest
+
+
+def test_gates_judge_the_text_of_a_text_row_and_not_a_response_that_it_carries_along() -> None:
+    import polars as pl
+
+    from pytest_distill.gates.measures.text import answer_text
+    from pytest_distill.measuring.measure import declaration
+
+    text, response = pl.Series(["the whole document"]), pl.Series(["its end"])
+    function = declaration(answer_text).function
+    assert function(kind="text", text=text, response=response).to_list() == ["the whole document"]
+    assert function(kind="sft", text=text, response=response).to_list() == ["its end"]
