@@ -214,7 +214,7 @@ def test_gates_catch_other_values_than_those_of_the_run(place, tmp_path):
     assert failed(gates.test_the_tokenizer_is_stamped, Judged(batch, tokenizer=other)) == ["hash of the tokenizer"]
 
 
-# -- exports and training ----------------------------------------------------------------------------------------------------------
+# -- exports and training --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_an_export_of_a_batch_with_rejected_documents_is_refused(place, tmp_path
     batch = opened(place)
     judge(place, batch, (5,))
     try:
-        with pytest.raises(DistillError, match="E-UNSEALED.*Make the shards again without them"):
+        with pytest.raises(DistillError, match=r"E-UNSEALED.*Make the shards again without them"):
             export(place, "tokens", tmp_path / "export", "jsonl")
         assert not (tmp_path / "export").exists()
     finally:
@@ -305,7 +305,7 @@ def test_windows_hold_every_token_once_and_know_their_documents(exported, split,
             seen.append(ids[places].tolist())
         assert (labels[owners == -1] == IGNORED).all()
         assert (ids[owners == -1] == 8192).all()
-    assert sorted(sum(seen, [])) == sorted(int(i) for n in range(59) for i in documents.ids(n))
+    assert sorted(number for piece in seen for number in piece) == sorted(int(i) for n in range(59) for i in documents.ids(n))
     if split == "whole":
         assert sorted(seen) == sorted(documents.ids(n).tolist() for n in range(59))
     else:
