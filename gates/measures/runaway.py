@@ -18,7 +18,7 @@ NEXT_TASK = (
     r"(?m)^[ \t]*(?:(?:#{1,6}[ \t]+|\*\*|\[)?(?:Instruction|Q|A|Response|Question|instruction|response|question)(?: ?\d{1,3})?"
     r"[ \t]*(?:\*\*)?[:\]]|Q\.[ \t]|Q\d{1,3}\.[ \t]|#{1,6}[ \t]+(?:Question|Task|Exercise|Problem) \d{1,3}"
     r"|(?i:(?:(?:and |here is |here's |ok(?:ay)?,? )?(?:the |my |a )?(?:next question|another question|new question)|now for|"
-    r"moving on)\b)|(?i:(?:the )?(?:next|another|new) (?:task|instruction|prompt|exercise))(?::| is\b|[ \t]*$)"
+    r"moving on)\b)|(?i:(?:the |your )?(?:next|another|new) (?:task|instruction|prompt|exercise))(?::| is\b|[ \t]*$)"
     r"|(?i:now (?:try|do|answer) (?:this|another|the next) (?:one|question|task))\b)"
 )
 _NEXT_TASK = re2.compile(NEXT_TASK)

@@ -31,7 +31,7 @@ _LEAD = r"(?:(?:ok(?:ay)?|and|so|now|here(?:'s| is)|let's (?:try|do)|the|a)[,:]?
 NEW_QUESTION = re.compile(
     r"[ \t]*(?:next question|another question|new question|now for|moving on"
     rf"|(?:ok(?:ay)?|and|here(?:'s| is))[, \t]+{_LEAD}(?:next|another|a new) question"
-    r"|(?:the )?(?:next|another|new) (?:task|instruction|prompt|exercise)(?=[ \t]*(?::|$)| is\b)"
+    r"|(?:the |your )?(?:next|another|new) (?:task|instruction|prompt|exercise)(?=[ \t]*(?::|$)| is\b)"
     r"|now (?:try|do|answer) (?:this|another|the next)\b[^.]*[:?]"
     r")\b",
     re.IGNORECASE,

@@ -91,7 +91,11 @@ def _packages() -> Iterator[Finding]:
             if version is None or not r.specifier.contains(version, prereleases=True)
         ]
         present = ", ".join(f"{r.name} {version}" for r, version in states if version)
-        if extra:
+        if extra and not named:
+            yield Finding(
+                f"extra [{extra}]", "note", f"unknown to what is installed: {EXTRAS[extra]}", "install pytest-distill again"
+            )
+        elif extra:
             do = f"pip install 'pytest-distill[{extra}]', if you need {EXTRAS[extra]}" if missing else ""
             some = f"{present}; without {', '.join(missing)}" if present and missing else present or "not installed"
             yield Finding(f"extra [{extra}]", "note" if missing else "ok", f"{some}: {EXTRAS[extra]}", do)

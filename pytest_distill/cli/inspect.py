@@ -88,20 +88,33 @@ def _margin(critique: Any) -> float | None:
 
 
 def _print_row(row: dict[str, Any]) -> None:
-    from pytest_distill.cli.common import print_table
+    """One row as people read it: lines stay lines, and nothing in them can move the cursor."""
+    from rich.text import Text
+
+    from pytest_distill.cli.common import console
 
     said = row["decision"]
-    facts: list[tuple[str, object]] = [*(row["values"] or {}).items()]
+    facts: list[tuple[str, str, str]] = [(name, value, "") for name, value in (row["values"] or {}).items()]
     if row["values"] is None:
         margins = ", ".join(f"{n} {'none' if m is None else f'{m:.2f}'}" for n, m in row["margins"].items())
-        facts = [("instruction", row["instruction"]), ("response", row["response"]), ("margins", margins)]
+        facts = [("instruction", str(row["instruction"]), ""), ("response", row["response"], ""), ("margins", margins, "")]
         if row["completion"] is not None:
-            whole = row["kept"] or ""
-            marked = f"{whole}{CUT_OPENS}{row['cut']}{CUT_CLOSES}" if row["cut"] else whole
-            facts += [("trim rule", row["trim_rule"] or "none: nothing was cut"), ("completion", marked)]
+            marked = f"{CUT_OPENS}{row['cut']}{CUT_CLOSES}" if row["cut"] else ""
+            facts += [("trim rule", row["trim_rule"] or "none: nothing was cut", ""), ("completion", row["kept"] or "", marked)]
     why = f": {said['reason']}" if said and said["reason"] else ""
-    facts.append(("judged", f"{said['judgement']} by {said['who']} at {said['at']}{why}" if said else "not yet"))
-    print_table((f"row {row['row']:,}", f"id {row['id']}"), facts)
+    facts.append(("judged", f"{said['judgement']} by {said['who']} at {said['at']}{why}" if said else "not yet", ""))
+    shown = Text(f"row {row['row']:,} · id {_plain(str(row['id']))}\n", style="bold")
+    for name, value, marked in facts:
+        shown.append(f"{name:<12} ", style="dim not bold")
+        shown.append(_plain(value), style="not bold").append(_plain(marked), style="red not bold").append("\n")
+    console().print(shown, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """The text with control characters made visible, but for line ends, behind which it is indented."""
+    from pytest_distill.errors import one_line
+
+    return f"\n{' ' * 13}".join(one_line(line) for line in text.split("\n"))
 
 
 def _user() -> str:

@@ -49,6 +49,7 @@ def test_every_extra_says_what_it_is_for(diagnosed):
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(doctor.EXTRAS) == set(declared) - {"dev"}
     found = diagnosed()
+    assert all(found[f"extra [{name}]"]["do"] for name in doctor.EXTRAS if found[f"extra [{name}]"]["state"] == "note")
     for name, purpose in doctor.EXTRAS.items():
         assert found[f"extra [{name}]"]["found"].endswith(purpose)
 

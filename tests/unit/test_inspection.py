@@ -117,6 +117,7 @@ def test_without_a_terminal_it_shows_and_asks_nothing(inspected, capsys):
     assert status == 0
     assert "Say 4." in out
     assert "not yet" in out
+    assert 'response     a "quoted"\n             line\\t\\ \\x01\n' in out, "lines stay lines, control characters do not"
     assert err == "6 rows drawn: 0 good, 0 bad, 0 unsure, 6 not judged\n"
     assert not inspected[0].inspection(ID).exists()
 
