@@ -113,15 +113,24 @@ def show(args: argparse.Namespace, found: Any) -> None:
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Returns 0 when every stage completed, also where rows were skipped: `overall_passed` says that."""
+    """Returns 0 when every stage completed, also where rows were skipped (`overall_passed` says that); 1 on an alert of drift."""
+    from pytest_distill.stages import summaries
+
     workspace = shared.open_workspace(args)
     with evidence.reporting(args, "run-all", "units") as report:
         ran = evidence.stages().run_all(
             workspace, folder=args.streams, options=options(args), rebuild=args.rebuild, report=report
         )  # fmt: skip
+    drift = summaries.drift_of(workspace, ran.summary.run_id)
+    status = int(drift is not None and drift.severity == "alert")
     if args.json:
-        shared.print_json({"summary": ran.summary.model_dump(mode="json"), "exports": [summary(found) for found in ran.exported]})
-        return 0
+        document = {
+            "summary": ran.summary.model_dump(mode="json"),
+            "exports": [summary(found) for found in ran.exported],
+            "drift": drift.model_dump(mode="json") if drift else None,
+        }
+        shared.print_json(document)
+        return status
     args.json = False
     evidence.show_built(args, ran.built)
     evidence.show_scored(args, ran.scored)
@@ -129,4 +138,8 @@ def run_all(args: argparse.Namespace) -> int:
         show(args, found)
     passed = "passed" if ran.summary.overall_passed else "did not pass: rows were skipped, or a stage has errors"
     shared.say(args, f"run {ran.summary.run_id} {passed}; distill runs show {ran.summary.run_id}")
-    return 0
+    if drift is not None:
+        shared.say(args, f"drift against run {drift.prior_run_id}: {drift.severity}")
+        for flag in drift.flags:
+            shared.say(args, f"  {flag.severity}, {flag.stage}: {flag.message}")
+    return status

@@ -61,7 +61,6 @@ def run_list(args: argparse.Namespace) -> None:
 
 def run_show(args: argparse.Namespace) -> None:
     from pytest_distill.cli.common import console, open_workspace, print_json, print_table
-    from pytest_distill.contracts.receipts import DriftReport
     from pytest_distill.errors import one_line
     from pytest_distill.stages import summaries
 
@@ -69,7 +68,7 @@ def run_show(args: argparse.Namespace) -> None:
     folder = summaries.run_folder(workspace, args.id)
     summary = summaries.load(workspace, args.id)
     receipts = summaries.receipts(folder)
-    report = DriftReport.load(folder / summaries.DRIFT) if (folder / summaries.DRIFT).is_file() else None
+    report = summaries.drift_of(workspace, args.id)
     if args.json:
         document = {
             "summary": summary.model_dump(mode="json"),

@@ -53,6 +53,12 @@ def load(workspace: Workspace, run_id: str) -> RunSummary:
     return RunSummary.load(folder / SUMMARY)
 
 
+def drift_of(workspace: Workspace, run_id: str) -> DriftReport | None:
+    """How a run differs from the one before; None for the first of its pipeline and subject."""
+    path = run_folder(workspace, run_id) / DRIFT
+    return DriftReport.load(path) if path.is_file() else None
+
+
 def receipts(folder: Path) -> list[StageReceipt]:
     """The receipts of one run, in the order in which its stages began."""
     names = [path for path in sorted(folder.glob("*.json")) if path.name not in (SUMMARY, DRIFT)]
