@@ -1,7 +1,7 @@
 """`make bench`: the benchmarks of this folder, each in a process of its own, one after the other.
 
 `python -m benchmarks startup suite` runs those two. A benchmark prints its figures and the marks it is held to, and exits with 1
-when it misses one.
+when it misses one. `critics.py` is not among them: it needs torch and a checkpoint, and is run in an environment that has them.
 """
 
 from __future__ import annotations
