@@ -12,7 +12,9 @@ import inspect
 import math
 import os
 import threading
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_distill.errors import Code, DistillError
@@ -151,10 +153,18 @@ def open_vllm(choice: ModelChoice) -> Opened:
     from pytest_distill.pipelines.models.registry import Opened, located, named
 
     loader = CleanModelLoader(located(choice.model), revision=choice.revision)
-    vllm = _vllm(choice.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # vLLM's, about its own imports
+        vllm = _vllm(choice.device)
+        engine = _engine(vllm, loader.folder, choice)
+    backend = VllmBackend(engine, vllm.SamplingParams, loader.guard)
+    return Opened(backend, loader.guard, named(loader.provenance(), choice.model))
+
+
+def _engine(vllm: Any, folder: Path, choice: ModelChoice) -> Any:
     try:
-        engine = vllm.LLM(
-            model=str(loader.folder),
+        return vllm.LLM(
+            model=str(folder),
             dtype=choice.dtype,
             max_num_seqs=choice.batch_size,
             seed=0,
@@ -170,8 +180,6 @@ def open_vllm(choice: ModelChoice) -> Opened:
         raise DistillError(
             Code.MODEL, f"vLLM does not load {choice.model}: {told[:600]}", "VLLM_LOGGING_LEVEL=INFO shows more."
         ) from error
-    backend = VllmBackend(engine, vllm.SamplingParams, loader.guard)
-    return Opened(backend, loader.guard, named(loader.provenance(), choice.model))
 
 
 def _vllm(device: str) -> Any:
