@@ -20,8 +20,8 @@ $(INSTALLED): pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(INSTALLED)  ## judge, mend, seal, export and verify rows the project ships (offline; a workspace in demo/)
-	$(BIN)/python examples/demo.py
+demo: $(GENERATE_ENV)/.installed  ## judge, mend, seal and export rows of a crawl, and rows that a tiny model writes (offline; in demo/)
+	$(GENERATE_ENV)/bin/python examples/demo.py
 
 test: $(INSTALLED)  ## the project's own tests
 	$(BIN)/python -m pytest -n auto

@@ -1,6 +1,8 @@
-"""`make demo`: rows as they come from a crawl are judged, looked at, mended, sealed, exported and verified. Offline.
+"""`make demo`: rows from a crawl, and rows that a base model writes, are judged, sealed, exported and verified. Offline.
 
-Every command is printed before it runs, so that it can be typed again in the folder `demo/`, a workspace like any other.
+First a crawl that has to be mended. Then a pilot of 150 rows, written and judged by the tiny model the project ships; and the
+same pilot twice more, each time with one rule of the pipeline broken, which has to stay. Every command is printed before it
+runs, so that it can be typed again in `demo/` or `demo/generated/`, workspaces like any other.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pytest_distill.pipelines.stage1.cleaning import DELIMITER, clean_response
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
+GENERATED = DEMO / "generated"
 MARK = "# Written by `make demo`, which replaces the whole folder.\n"
 
 STRICT = """
@@ -61,8 +64,38 @@ def main() -> int:
     run("distill", "export", "mended", "--format", "jsonl", "--out", "export")
     run("distill", "verify", "export")
     run("sha256sum", "-c", "--quiet", "SHA256SUMS", folder=DEMO / "export")
+    generate()
     print(f"\nVerdict: PASSED, after two that were FAILED. Export: {os.path.relpath(DEMO / 'export')}")
+    print(f"Generated: PASSED, and FAILED with either rule broken. Export: {os.path.relpath(GENERATED / 'export')}")
     return 0
+
+
+def generate() -> None:
+    """A pilot of stage 1, and what the gates say when a rule of the pipeline is broken."""
+    tell("A base model continues lists of tasks, answers them, and labels both; the labels' log-probabilities decide. 150 rows.")
+    run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", folder=GENERATED)
+    run("pytest", "-q", "--distill-batch=pilot-1", folder=GENERATED)
+    run("distill", "export", "pilot-1", "--format", "jsonl", "--out", "export", folder=GENERATED)
+    run("distill", "verify", "export", folder=GENERATED)
+    for rule, gate, story in (
+        ("delimiter", "stage1.delimiter", "The same pilot, with responses that are no longer cut at the delimiter."),
+        ("critics", "stage1.critics-genuine", "The same pilot, with critics whose log-probabilities were filled in, not read."),
+    ):
+        tell(f"{story} Its own summary is made to match.")
+        run("python", str(ROOT / "examples" / "sabotage.py"), "pilot-1", rule, folder=GENERATED)
+        run("pytest", "-q", f"--distill-batch=pilot-1-without-{rule}", status=1, folder=GENERATED)
+        run("distill", "export", f"pilot-1-without-{rule}", "--format", "jsonl", "--out", "refused", status=1, folder=GENERATED)
+        blocked_by(f"pilot-1-without-{rule}", gate)
+
+
+def blocked_by(batch: str, gate: str) -> None:
+    """Ends the demo unless the newest verdict on a batch names this gate."""
+    shown = subprocess.run(
+        [Path(sys.executable).parent / "distill", "show", batch, "--json"], cwd=GENERATED, capture_output=True, check=True
+    )
+    said = {found["id"]: found["status"] for found in json.loads(shown.stdout)["run"]["gates"]}
+    if said[gate] != "failed":
+        sys.exit(f"{gate} should have failed for {batch}: it said {said[gate]}")
 
 
 def prepare() -> None:
@@ -76,6 +109,7 @@ def prepare() -> None:
     for name in ("curated.jsonl", "scraped.jsonl", "benchmark.jsonl"):
         storage.write_bytes(DEMO / name, (rows / name).read_bytes())
     storage.write_bytes(policy, (MARK + STRICT).encode())
+    storage.write_bytes(GENERATED / "distill.toml", MARK.encode())
 
 
 def mend() -> None:
