@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with a run that was started")
 
     model = parser.add_argument_group("model")
-    model.add_argument("--model", default="tiny", metavar="NAME", help="a folder, a cached model, or the shipped one (default)")
+    model.add_argument("--model", metavar="NAME", help="a folder, a cached model, or a server's name of it (default: tiny)")
     model.add_argument("--revision", metavar="SHA", help="of a model in the cache")
     model.add_argument("--backend", choices=("transformers", "vllm", "server"), help="default: transformers, or the --server")
     model.add_argument(

@@ -19,7 +19,7 @@ from pytest_distill.contracts.receipts import Parameter
 from pytest_distill.contracts.stage1 import QC_SUMMARY, Budgets, QcSummary, Thresholds
 from pytest_distill.contracts.stage1_run import Draw, Plan, Recipe
 from pytest_distill.errors import Code, DistillError
-from pytest_distill.pipelines.models.registry import ModelChoice, Opened, open_model
+from pytest_distill.pipelines.models.registry import DEFAULT, ModelChoice, Opened, open_model
 from pytest_distill.pipelines.models.sentinels import refuse_unless_base, run_sentinels
 from pytest_distill.pipelines.stage1 import plan as plans
 from pytest_distill.pipelines.stage1.apart import KeptApart
@@ -99,6 +99,8 @@ def _check_usage(given: argparse.Namespace) -> None:
         refuse("--train and --purpose holdout go together", "A hold-out names the batches it is kept apart from.")
     if given.shard is not None and given.shard >= given.shards:
         refuse(f"there is no shard {given.shard} of {given.shards}", f"They are 0 to {given.shards - 1}.")
+    if given.server and not given.model:
+        refuse("--server needs the name under which it has the model", "Example: --model Qwen/Qwen2.5-32B.")
     if given.merge and given.shard is not None:
         refuse("--merge makes no shard", "Leave --shard out.")
     if (given.max_cost is None) != (given.token_price is None):
@@ -173,7 +175,7 @@ def _on_devices(making: Making, shards: Sequence[Shard], settled: Sequence[Plan]
 
 def _choice(given: argparse.Namespace, device: str) -> ModelChoice:
     return ModelChoice(
-        model=given.model,
+        model=given.model or DEFAULT,
         backend=given.backend or ("server" if given.server else "transformers"),
         revision=given.revision,
         device=device,
