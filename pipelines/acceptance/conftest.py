@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ def acceptance(tmp_path_factory: pytest.TempPathFactory) -> Acceptance:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     outcomes = item.session.config.stash.setdefault(OUTCOMES, {})
     if report.when == "call" or report.outcome != "passed":  # a failing set-up is a failing invariant

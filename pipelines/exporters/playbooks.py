@@ -71,7 +71,7 @@ def export_playbooks(workspace: Workspace) -> tuple[Batch | None, int]:
     found = [playbook(each) for _, each in sorted(gathered.items()) if each.accepted]
     if not found:
         return None, 0
-    facts = {
+    facts: dict[str, Any] = {
         "id": folder.name, "kind": "rag", "origin": "derived", "what": "playbooks of scored evidence",
         "why": "what worked before is looked up before it is tried again",
         "how": How(pipeline=PIPELINE, parameters={"version": VERSION, "scorer_version": SCORER_VERSION, "key": key}),
