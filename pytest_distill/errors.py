@@ -50,6 +50,9 @@ class Code(str, Enum):
     VERIFY = "E-VERIFY"  # an export that does not verify
     KEY = "E-KEY"  # a signing or verifying key that cannot be used
     LEDGER = "E-LEDGER"  # the chain is broken
+    GOLD = "E-GOLD"  # a gold set that cannot be one, or was changed since it was frozen
+    INCIDENT = "E-INCIDENT"  # an open incident that blocks, or a step that an incident is not ready for
+    RETENTION = "E-RETENTION"  # something that has to be kept longer
     # stages
     STALE = "E-STALE"  # a stage whose input is missing, changed, or older than what it was made from
     # tokenised shards

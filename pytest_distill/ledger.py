@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_distill import clock, storage
+from pytest_distill.contracts.attestation import Position
 from pytest_distill.contracts.ledger import Fact, LedgerEntry
 from pytest_distill.errors import Code, DistillError
 
@@ -59,6 +60,11 @@ def _append(path: Path, event: str, batch: str | None, facts: dict[str, Fact]) -
     storage.append_line(path, written)
     _write_head(path, Head(entry.seq, storage.sha256_bytes(written)))
     return entry
+
+
+def position(entry: LedgerEntry) -> Position:
+    """Where an entry stands: what a seal carries of the line before its own, so that a cut tail shows."""
+    return Position(seq=entry.seq, sha256=storage.sha256_bytes(entry.to_line()))
 
 
 def entries(path: Path) -> list[LedgerEntry]:

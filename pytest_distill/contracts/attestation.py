@@ -91,6 +91,13 @@ class Verifier(Attestation):
     id: Uri
 
 
+class Position(Attestation):
+    """The newest line of the workspace's ledger just before a seal was entered into it: its number and its SHA-256."""
+
+    seq: int = Field(ge=1)
+    sha256: Sha256
+
+
 class Summary(Attestation):
     """Predicate SLSA verification_summary v1, without `timeVerified`."""
 
@@ -103,6 +110,7 @@ class Summary(Attestation):
     waivers: tuple[Waiver, ...] | None = Field(
         default=None, alias="pkg:pypi/pytest-distill#waivers"
     )  # an extension field must be named by a URI
+    ledger: Position | None = Field(default=None, alias="pkg:pypi/pytest-distill#ledger")
 
 
 class Seal(Attestation):

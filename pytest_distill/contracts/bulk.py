@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from pytest_distill.contracts.base import Contract
-from pytest_distill.contracts.manifest import BatchId, Sha256
+from pytest_distill.contracts.manifest import BatchId, FileName, Sha256
 
 Said = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -51,4 +51,30 @@ class PolicyChange(Contract):
             raise ValueError("exactly the first version has no version before it")
         if self.rollback_to is not None and self.rollback_to >= self.version:
             raise ValueError("a rollback goes back")
+        return self
+
+
+class GoldFile(Contract):
+    """One file of gold rows: its bytes, who wrote or checked them, and with which model (None: people alone)."""
+
+    path: FileName
+    sha256: Sha256
+    rows: int = Field(ge=1)
+    who: Said
+    model: Said | None = None
+
+
+class GoldSet(Contract):
+    """`gold/gold.json`: the files of a version. `frozen_at` is null while it is a draft; bulk is judged against a frozen one."""
+
+    schema_version: Literal[1] = 1
+    version: int = Field(ge=1)
+    frozen_at: str | None = None
+    files: tuple[GoldFile, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def once(self) -> GoldSet:
+        paths = [file.path for file in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("a file is listed twice")
         return self

@@ -12,6 +12,7 @@ from pytest_distill.gating.evidence import Limits, Quarantine, Require
 if TYPE_CHECKING:
     import polars as pl
 
+    from pytest_distill.contracts.bulk import GoldSet
     from pytest_distill.contracts.manifest import Manifest
     from pytest_distill.gating.columns import Columns, JudgedBatch
     from pytest_distill.gating.keeper import Keeper
@@ -64,12 +65,20 @@ def gold(request: pytest.FixtureRequest) -> pl.DataFrame:
 
 
 @pytest.fixture
+def gold_set(request: pytest.FixtureRequest) -> GoldSet | None:
+    """The frozen gold set, its files checked byte for byte; None where there is none. Fails where they were changed since."""
+    from pytest_distill.policy.gold import frozen
+
+    return frozen(request.config.stash[KEEPER].workspace)
+
+
+@pytest.fixture
 def distill_columns(request: pytest.FixtureRequest) -> Columns:
     """Where measures and raw columns come from; used by `@measure`, not by gates."""
     return request.config.stash[KEEPER].columns
 
 
-CORE = (require, quarantine, limits, batch, manifest, policy, gold, distill_columns)
+CORE = (require, quarantine, limits, batch, manifest, policy, gold, gold_set, distill_columns)
 
 
 def column_fixtures(names: tuple[str, ...], taken: frozenset[str]) -> types.ModuleType:

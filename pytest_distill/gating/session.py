@@ -17,7 +17,7 @@ import pytest
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.digest import files_below
-from pytest_distill.contracts.manifest import BATCH_ID
+from pytest_distill.contracts.manifest import BATCH_ID, Manifest
 from pytest_distill.contracts.run import GateRecord, Rows, RunRecord, RunTimes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.gating import fixtures, judge
@@ -35,6 +35,7 @@ from pytest_distill.measuring.standard import standard_measures, standard_module
 from pytest_distill.policy import changes
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
+from pytest_distill.release import incidents
 from pytest_distill.release.seal import SEAL, refusals, write_seal
 from pytest_distill.release.verdict import EVIDENCE, VERDICT, write_verdict
 from pytest_distill.suite import declared as declarations
@@ -64,6 +65,13 @@ def stamps(folder: Path) -> dict[str, tuple[int, ...]]:
     """Inode, size and times of every file: what a file that was exchanged and put back does not have any more."""
     facts = {name: (folder / name).stat() for name in files_below(folder)}
     return {name: (f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for name, f in facts.items()}
+
+
+def audit_facts(manifest: Manifest, record: RunRecord) -> dict[str, str | tuple[str, ...]]:
+    """What the bulk contract wants of every batch in the audit trail: what, why, how, gates passed."""
+    models = "".join(f" {model.name}@{model.revision}" for model in manifest.how.models)
+    passed = tuple(gate.id for gate in record.gates if gate.status == "passed")
+    return {"what": manifest.what, "why": manifest.why, "how": f"{manifest.how.pipeline}{models}", "gates_passed": passed}
 
 
 def bind(workspace: Workspace, batch: Batch) -> Binding:
@@ -255,13 +263,22 @@ class Run:
         self._times().write(self.folder / TIMES)
         write_verdict(self.folder, record)
         facts = {"batch": self.batch.id, "run": self.folder.name, "verdict": verdict}
-        ledger.append(self.workspace.ledger, "verdict", **facts, sha256=storage.sha256_file(self.folder / VERDICT))
+        entry = ledger.append(self.workspace.ledger, "verdict", **facts, sha256=storage.sha256_file(self.folder / VERDICT))
         if verdict == "PASSED":
-            write_seal(self.folder, record)
-            ledger.append(self.workspace.ledger, "seal", **facts, sha256=storage.sha256_file(self.folder / SEAL))
+            write_seal(self.folder, record, ledger=ledger.position(entry))
+            sealed = {**facts, **audit_facts(self.batch.manifest, record), "where": self._where()}
+            ledger.append(self.workspace.ledger, "seal", **sealed, sha256=storage.sha256_file(self.folder / SEAL))
+        if record.findings:
+            what = f"run {self.folder.name}: {'; '.join(record.findings)}"
+            incidents.open_incident(self.workspace, "tainted-run", what, blocking=False, batch=self.batch.id)
         self.record = record
         if not hasattr(self.config, "workerinput"):
             self.export()
+
+    def _where(self) -> str:
+        """Where the batch lies: below the workspace, or as its folder's name."""
+        folder, root = self.batch.folder.resolve(), self.workspace.root.resolve()
+        return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.name
 
     def _still_the_same(self) -> None:
         """Batch, policy, gates and plugins have to be what they were when the run began."""

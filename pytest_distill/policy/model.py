@@ -159,6 +159,33 @@ class Bulk(Table):
     max_items: int = Field(default=50, ge=0, le=50)
 
 
+Purpose = Literal["high_stakes_reasoning", "architecture", "safety_verification", "gold_set", "diagnosis"]
+
+
+class KnownModel(Table):
+    """A model and its tier. Models that are not listed are local; a frontier model has the purposes it may be used for."""
+
+    name: Text
+    tier: Literal["local", "frontier"]
+    purposes: tuple[Purpose, ...] = ()
+
+
+class Gold(Table):
+    """What a gold set has to hold before it can be frozen: rows, and shares of them whose `case` is one of the three."""
+
+    min_rows: int = Field(default=10, ge=1)
+    min_refusal_share: float = Field(default=0.1, ge=0, le=1)
+    min_ambiguity_share: float = Field(default=0.1, ge=0, le=1)
+    min_rare_share: float = Field(default=0.1, ge=0, le=1)
+
+
+class Retention(Table):
+    """For how many years gate results and everything else stay; the audit trail stays forever. A policy can only add years."""
+
+    gate_results_years: int = Field(default=5, ge=5)
+    everything_years: int = Field(default=2, ge=2)
+
+
 class Drift(Table):
     """A figure of a stage that moves by more than this share of its value in the run before is a warning."""
 
@@ -198,6 +225,9 @@ class Policy(Table):
     card: Card = Card()
     drift: Drift = Drift()
     bulk: Bulk = Bulk()
+    models: tuple[KnownModel, ...] = ()
+    gold: Gold = Gold()
+    retention: Retention = Retention()
     required: Required = Required()
     gates: dict[Text, dict[Text, LimitSetting]] = {}
     waivers: tuple[WaiverEntry, ...] = ()
@@ -208,6 +238,9 @@ class Policy(Table):
         waived = [w.gate for w in self.waivers]
         if len(set(waived)) != len(waived):
             raise ValueError("two waivers name one gate")
+        models = [m.name for m in self.models]
+        if len(set(models)) != len(models):
+            raise ValueError("two models have one name")
         names = [b.name for b in self.contamination.benchmarks]
         if len(set(names)) != len(names):
             raise ValueError("two benchmarks have one name")

@@ -58,6 +58,16 @@ class Workspace:
     def ledger(self) -> Path:
         return self.state / "ledger.jsonl"
 
+    @property
+    def gold(self) -> Path:
+        """The gold set: rows in *.jsonl, and gold.json, which says what they are."""
+        return self.root / "gold"
+
+    @property
+    def incidents(self) -> Path:
+        """Violations and what was done about them: a ledger of its own, so that a broken audit trail can be entered too."""
+        return self.state / "incidents.jsonl"
+
     def inspection(self, batch_id: str) -> Path:
         """The record of a batch's spot-check."""
         return self.state / "inspections" / f"{self.batch_folder(batch_id).name}.json"

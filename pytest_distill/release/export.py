@@ -12,7 +12,7 @@ from pytest_distill.contracts.attestation import Envelope, pre_authentication_en
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy import changes
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.release import signing
+from pytest_distill.release import incidents, signing
 from pytest_distill.release.card import dataset_card
 from pytest_distill.release.croissant import croissant
 from pytest_distill.release.data import Format, write_data
@@ -30,9 +30,19 @@ if TYPE_CHECKING:
 def export(workspace: Workspace, batch_id: str, out: Path, format: Format, sign: Path | None = None) -> Path:  # noqa: A002 - as the command says it
     """Writes the remaining rows of a sealed batch to the new folder `out`; returns it. Refused exports leave nothing behind.
 
-    Raises E-EXPORT-EXISTS, E-KEY, E-BATCH-NOTFOUND, E-BATCH-CORRUPT, E-UNSEALED, E-SEAL-INVALID, E-SEAL-STALE, E-LEDGER, or
+    Raises E-EXPORT-EXISTS, E-KEY, E-BATCH-NOTFOUND, E-BATCH-CORRUPT, E-UNSEALED, E-SEAL-INVALID, E-SEAL-STALE, E-LEDGER,
+    E-POLICY-CHANGE, E-INCIDENT while a blocking incident is not closed (refusals that mean a violation open one), or
     E-MANIFEST-COMMIT when the disk refuses. The finished folder is verified before it appears under its name.
     """
+    incidents.refuse_blocked(workspace)
+    try:
+        return _export(workspace, batch_id, out, format, sign)
+    except DistillError as error:
+        incidents.met(workspace, error, batch=batch_id)
+        raise
+
+
+def _export(workspace: Workspace, batch_id: str, out: Path, form: Format, sign: Path | None) -> Path:
     target = Path(out).absolute()
     if target.exists() or target.is_symlink():
         raise DistillError(
@@ -47,7 +57,7 @@ def export(workspace: Workspace, batch_id: str, out: Path, format: Format, sign:
     run = sealed_run(workspace, batch)
     rejected = rejected_rows(run)
     with storage.atomic_folder(target) as folder:
-        _write(folder, workspace, batch, run, rejected, format, key)
+        _write(folder, workspace, batch, run, rejected, form, key)
         if digest.check(batch.folder, unhashed=UNHASHED) != batch.sha256:
             raise DistillError(Code.BATCH_CORRUPT, f"{batch_id} changed while it was exported", "Find out what wrote to it.")
         verify(folder)
@@ -57,7 +67,7 @@ def export(workspace: Workspace, batch_id: str, out: Path, format: Format, sign:
             "export",
             batch=batch_id,
             run=run.record.run_id,
-            format=format,
+            format=form,
             rows=run.record.rows.remaining,
             sums_sha256=storage.sha256_file(folder / digest.SUMS),
             signed=key is not None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch
-from pytest_distill.contracts.attestation import Verdict
+from pytest_distill.contracts.attestation import Position, Seal, Verdict
 from pytest_distill.contracts.run import RunRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
@@ -23,6 +23,7 @@ class SealedRun:
     judged_at: str
     verdict: bytes
     quarantine: bytes | None
+    position: Position | None = None
 
 
 def judge_again(batch_id: str) -> str:
@@ -73,12 +74,40 @@ def sealed_run(workspace: Workspace, batch: Batch) -> SealedRun:
         raise _invalid(f"{name} judged {judged}, the batch now is {batch.sha256[:12]}… with {batch.rows}", batch.id)
     seal = _read(folder / SEAL, name)
     quarantine = _read(folder / QUARANTINE, name) if (folder / QUARANTINE).is_file() else None
-    _check_files(name, record, evidence=evidence, verdict=verdict, seal=seal, quarantine=quarantine)
+    position = position_of(seal, name)
+    _check_files(name, record, evidence=evidence, verdict=verdict, seal=seal, quarantine=quarantine, position=position)
+    if position is not None and position != ledger.position(newest):
+        raise _invalid(f"the seal of {name} follows another line of the ledger than its verdict's", batch.id)
     if not any(entry.event == "seal" and entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in entries):
         raise _invalid(f"the ledger knows no such seal of {name}", batch.id)
     if stale := staleness(workspace, record):
         raise DistillError(Code.SEAL_STALE, f"since {name}: {'; '.join(stale)}", judge_again(batch.id))
-    return SealedRun(record=record, judged_at=newest.at, verdict=verdict, quarantine=quarantine)
+    return SealedRun(record=record, judged_at=newest.at, verdict=verdict, quarantine=quarantine, position=position)
+
+
+def position_of(seal: bytes, name: str) -> Position | None:
+    """The line of the ledger that a seal says it follows. Raises E-SEAL-INVALID for bytes that are no seal."""
+    try:
+        return Seal.from_bytes(seal, name=f"{SEAL} of {name}").predicate.ledger
+    except DistillError as error:
+        raise DistillError(Code.SEAL_INVALID, error.message, "Judge the batch again.") from error
+
+
+def unknown_seals(workspace: Workspace) -> list[str]:
+    """Seals in the workspace's runs that the ledger does not hold where they say they stand: its tail was cut, or replaced."""
+    entries = ledger.entries(workspace.ledger)
+    found = []
+    for path in sorted(workspace.runs.glob(f"*/*/{SEAL}")):
+        data = path.read_bytes()
+        name = f"run {path.parent.name} of {path.parent.parent.name}"
+        position = position_of(data, name)
+        if position is None:  # made by a release that did not say
+            continue
+        before = entries[position.seq - 1] if position.seq <= len(entries) else None
+        held = any(e.facts.get("sha256") == storage.sha256_bytes(data) for e in entries[position.seq :])
+        if before is None or ledger.position(before) != position or not held:
+            found.append(f"{name} was sealed behind line {position.seq}")
+    return found
 
 
 def staleness(workspace: Workspace, record: RunRecord) -> list[str]:
@@ -103,13 +132,22 @@ def staleness(workspace: Workspace, record: RunRecord) -> list[str]:
     return changes
 
 
-def _check_files(name: str, record: RunRecord, *, evidence: bytes, verdict: bytes, seal: bytes, quarantine: bytes | None) -> None:
+def _check_files(
+    name: str,
+    record: RunRecord,
+    *,
+    evidence: bytes,
+    verdict: bytes,
+    seal: bytes,
+    quarantine: bytes | None,
+    position: Position | None,
+) -> None:
     said = Verdict.from_bytes(verdict, name=f"{VERDICT} of {name}")
     digests = {EVIDENCE: evidence, PUBLIC_EVIDENCE: public(record).to_bytes(), QUARANTINE: quarantine}
     for file, data in digests.items():
         if said.digest_of(file) != (None if data is None else storage.sha256_bytes(data)):
             raise _invalid(f"{file} of {name} is not what the verdict rests on", record.batch_id)
-    if seal_of(record, verdict).to_bytes() != seal:
+    if seal_of(record, verdict, ledger=position).to_bytes() != seal:
         raise _invalid(f"{SEAL} of {name} is not the seal of its verdict", record.batch_id)
 
 

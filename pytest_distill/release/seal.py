@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.batch.digest import SUMS
-from pytest_distill.contracts.attestation import Digest, Resource, Seal, Subject, Summary, Verdict, Verifier
+from pytest_distill.contracts.attestation import Digest, Position, Resource, Seal, Subject, Summary, Verdict, Verifier
 from pytest_distill.contracts.run import RunRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, TOOL, VERDICT, failed_gates, statement
@@ -44,8 +44,10 @@ def refusals(record: RunRecord) -> list[str]:
     return reasons
 
 
-def seal_of(record: RunRecord, verdict: bytes, *, sums: bytes | None = None) -> Seal:
+def seal_of(record: RunRecord, verdict: bytes, *, sums: bytes | None = None, ledger: Position | None = None) -> Seal:
     """The seal that `record` and the bytes of its verdict.json give; with `sums`, that of an export with this SHA256SUMS.
+
+    `ledger` is where the verdict stands in the workspace's ledger.
 
     Depends on nothing else, so that whoever holds these can make it again and compare; that the evidence files are those the
     verdict names is for the caller to check, who has their bytes. Raises E-UNSEALED when the run did
@@ -79,11 +81,12 @@ def seal_of(record: RunRecord, verdict: bytes, *, sums: bytes | None = None) -> 
             input_attestations=(Resource(uri=f"file:{VERDICT}", digest=Digest(sha256=storage.sha256_bytes(verdict))),),
             verified_levels=(LEVEL_WAIVED if any(gate.status == "waived" for gate in record.gates) else LEVEL,),
             waivers=waivers or None,
+            ledger=ledger,
         ),
     )
 
 
-def write_seal(folder: Path, record: RunRecord) -> None:
+def write_seal(folder: Path, record: RunRecord, *, ledger: Position | None = None) -> None:
     """Writes `seal.json` beside the run's verdict.json. Raises E-UNSEALED when `record` did not pass."""
     try:
         verdict = (folder / VERDICT).read_bytes()
@@ -91,4 +94,4 @@ def write_seal(folder: Path, record: RunRecord) -> None:
         raise DistillError(
             Code.UNSEALED, f"cannot read {folder / VERDICT}: {error.strerror}", "A seal needs a verdict."
         ) from error
-    seal_of(record, verdict).write(folder / SEAL)
+    seal_of(record, verdict, ledger=ledger).write(folder / SEAL)

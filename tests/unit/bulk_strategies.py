@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pytest_distill.contracts import bulk
 from pytest_distill.contracts.base import Contract
-from pytest_distill.contracts.bulk import PolicyChange, Rejudged
+from pytest_distill.contracts.bulk import GoldFile, GoldSet, PolicyChange, Rejudged
 
 SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 SAID = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip())).map(str.strip)
@@ -32,10 +32,21 @@ def changes(draw: st.DrawFn) -> PolicyChange:
     )
 
 
-WRITTEN: dict[str, st.SearchStrategy[Contract]] = {"policy_change": changes()}
+WRITTEN: dict[str, st.SearchStrategy[Contract]] = {
+    "policy_change": changes(),
+    "gold": st.builds(
+        GoldSet,
+        version=st.integers(1, 9),
+        frozen_at=st.none() | TIME,
+        files=st.builds(GoldFile, path=ID, sha256=SHA, rows=st.integers(1, 99), who=SAID, model=st.none() | SAID).map(
+            lambda file: (file,)
+        ),
+    ),
+}
 ONE: dict[str, Contract] = {
     "policy_change": PolicyChange(
         version=1, at="2026-01-31T12:00:00Z", **dict.fromkeys(FACTS, "said"), policy_sha256="a" * 64, file_sha256="b" * 64
-    )
+    ),
+    "gold": GoldSet(version=1, files=(GoldFile(path="gold.jsonl", sha256="a" * 64, rows=1, who="Ada"),)),
 }
 MODELS = {value for value in vars(bulk).values() if isinstance(value, type) and issubclass(value, Contract)}

@@ -170,9 +170,10 @@ def judge(
     record.write(folder / EVIDENCE)
     write_verdict(folder, record)
     if finish:
-        ledger.append(workspace.ledger, "verdict", batch=batch.id, run=folder.name, sha256=storage.sha256_file(folder / VERDICT))
+        sha256 = storage.sha256_file(folder / VERDICT)
+        entry = ledger.append(workspace.ledger, "verdict", batch=batch.id, run=folder.name, sha256=sha256)
     if finish and record.verdict == "PASSED":
-        write_seal(folder, record)
+        write_seal(folder, record, ledger=ledger.position(entry))
         ledger.append(workspace.ledger, "seal", batch=batch.id, run=folder.name, sha256=storage.sha256_file(folder / SEAL))
     return Sealed(workspace, batch, folder, record)
 

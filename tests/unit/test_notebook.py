@@ -83,7 +83,7 @@ def test_equal_rows_are_read_once_and_judged_again_in_a_workspace(tmp_path):
     assert first.batch.folder == second.batch.folder
     assert first.batch.folder.is_relative_to(tmp_path)
     assert first.folder != second.folder
-    assert (first.folder / "seal.json").read_bytes() == (second.folder / "seal.json").read_bytes()
+    assert (first.folder / "verdict.json").read_bytes() == (second.folder / "verdict.json").read_bytes()
 
 
 def test_dates_become_iso_text(tmp_path):
