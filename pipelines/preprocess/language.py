@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-SAMPLED = 400  # characters up to which a text is shown whole
-HEAD, MIDDLE, TAIL = 120, 90, 90  # characters of a longer one: what changes language on the way looks unsure
+SAMPLED = 360  # characters up to which a text is shown whole
+HEAD, MIDDLE, TAIL = 100, 70, 70  # characters of a longer one: what changes language on the way looks unsure
 SURE = 0.80  # an answer on a sample below this is asked again on the whole text
 RANKED = 4  # languages of an answer that are looked at
 
