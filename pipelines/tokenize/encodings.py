@@ -56,7 +56,7 @@ def published(given: str) -> Encoding | None:
 
     # The library's functions, unchanged, over a table of names in which reading the ranks is ours.
     names = {**vars(openai_public), "load_tiktoken_bpe": ranks, "data_gym_to_mergeable_bpe_ranks": two_files}
-    names |= {key: types.FunctionType(function.__code__, names, key) for key, function in table.items()}  # type: ignore[attr-defined]
+    names |= {key: types.FunctionType(function.__code__, names, key) for key, function in table.items()}
     made = names[name]()
     return Encoding(name, made["pat_str"], made["mergeable_ranks"], made["special_tokens"])
 

@@ -52,7 +52,7 @@ _NO_GENERATOR = RngState(python="bnVsbAo=", numpy="bnVsbAo=")
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made. `dtype` None: uint16 where the vocabulary fits is never chosen by itself, so uint32."""
+    """What is to be made: names of the set, the column of the texts, and values that one pipeline version must not change."""
 
     dataset: str
     version: str

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     import importlib
     import time
 
-    workers = args.workers or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = args.workers or cores
     os.environ.setdefault("RAYON_NUM_THREADS", str(workers))  # the tokenizers' own threads, before the library starts them
     from pytest_distill.contracts.tokens import DATASET
     from pytest_distill.errors import Code, DistillError

@@ -572,7 +572,7 @@ for n in range(int(sys.argv[5])):
 
 
 def test_kill_9_at_write_boundaries_changes_no_byte(tmp_path):
-    """A few of the boundaries; `make tokenize-kills` takes every one."""
+    """A few of the boundaries; with DISTILL_KILL_STEP=1 every one of them."""
     make_set(tmp_path / "whole", source=write_rows(tmp_path / "rows.jsonl"))
     expected = bytes_of(tmp_path / "whole")
     step = int(os.environ.get("DISTILL_KILL_STEP", "17"))
