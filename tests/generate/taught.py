@@ -39,12 +39,12 @@ def document(rng: random.Random) -> tuple[str, str]:
     return "Water freezes at", " 0 degrees Celsius. The word is here. The name of the box is here."
 
 
-def save_taught(folder: Path) -> Path:
+def save_taught(folder: Path, *, heads: int = 4) -> Path:
     """Trains for some seconds. The same weights each time, for the same number of threads."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    save_tiny(folder, seed=1)
+    save_tiny(folder, seed=1, heads=heads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for parameter in model.parameters():

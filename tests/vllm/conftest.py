@@ -10,13 +10,13 @@ import importlib.util
 import os
 import random
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-if missing := [name for name in ("torch", "transformers", "vllm") if importlib.util.find_spec(name) is None]:
+found = {name: importlib.util.find_spec(name) for name in ("torch", "transformers", "vllm")}
+if missing := [name for name, spec in found.items() if spec is None or spec.origin is None]:  # no origin: this folder itself
     if os.environ.get("DISTILL_VLLM_TESTS"):
         pytest.exit(f"tests/vllm: {' and '.join(missing)} not installed in the environment of make test-vllm", returncode=4)
     collect_ignore = [p.name for p in HERE.glob("test_*.py")]
@@ -28,13 +28,19 @@ if missing := [name for name in ("torch", "transformers", "vllm") if importlib.u
 SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
+# The makers of models in tests/generate, whose conftest pytest does not load for this folder; `taught` imports them from here.
+GENERATE = HERE.parent / "generate"
+sys.path.append(str(GENERATE))
+spec = importlib.util.spec_from_file_location("generate_conftest", GENERATE / "conftest.py")
+makers = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(makers)
+END, save_tiny = makers.END, makers.save_tiny
+HEADS = 2  # of 32 numbers each: vLLM takes none smaller
+
+
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory):
-    """The maker of tests/generate, which pytest knows as another conftest."""
-    spec = importlib.util.spec_from_file_location("generate_conftest", HERE.parent / "generate" / "conftest.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    return maker.save_tiny(tmp_path_factory.mktemp("models") / "random", heads=2)  # heads of 32 numbers: vLLM takes none smaller
+    return save_tiny(tmp_path_factory.mktemp("models") / "random", heads=HEADS)
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +66,7 @@ def opened(model, torch_backend):
     from pytest_distill.pipelines.models.registry import ModelChoice, open_model
 
     os.environ.update(SETTINGS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # vLLM's own imports are full of them
-        return open_model(ModelChoice(model=str(model), backend="vllm", batch_size=64))
+    return open_model(ModelChoice(model=str(model), backend="vllm", batch_size=64))
 
 
 @pytest.fixture(scope="session")
