@@ -75,4 +75,5 @@ def words(texts: Flat) -> NDArray[np.int64]:
 
 
 def _share(part: NDArray[np.number], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0, dtype=np.float64)
+    shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0, dtype=np.float64)
+    return shares

@@ -19,7 +19,7 @@ import numpy as np
 from pytest_distill import ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.contracts.manifest import ModelUse
-from pytest_distill.contracts.preprocess import PreprocessRun, StoredUnit
+from pytest_distill.contracts.preprocess import Freeze, PreprocessRun, StoredUnit
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.kernels import minhash
 from pytest_distill.pipelines.preprocess import corpus, freeze, write
@@ -134,7 +134,7 @@ class _Run:
         mapping = tuple(f"{new}={old}" for new, old in sorted(self.config.mapping.items()))
         return {"text_files": self.config.text_files, "split": self.config.split, "mapping": mapping}
 
-    def _same(self, frozen: freeze.Freeze, names: Sequence[str]) -> None:
+    def _same(self, frozen: Freeze, names: Sequence[str]) -> None:
         """The run goes on with what it was begun with, or not at all."""
         again = f"Use what the run was begun with, or give it up: remove {self.folder}."
         if frozen.sha256 != self.facts.freeze.sha256:

@@ -6,6 +6,7 @@ Nothing is downloaded, no code of a model repository runs, and weights are read 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,12 @@ def _detoxify(table: Toxicity) -> tuple[Any, Any, list[str]]:
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         raise DistillError(Code.MODEL, "a .ckpt needs torch 2.6 or newer", "Older ones run code that a checkpoint may hold.")
     try:
-        from detoxify import Detoxify
+        detoxify = importlib.import_module("detoxify")
     except ImportError as error:
         raise _missing(error) from error
     config = table.config or str(Path(str(table.model)).parent / "config")
     try:
-        loaded = Detoxify(checkpoint=table.model, huggingface_config_path=config)
+        loaded = detoxify.Detoxify(checkpoint=table.model, huggingface_config_path=config)
     except Exception as error:  # detoxify and torch raise whatever they like for a foreign file
         raise DistillError(
             Code.MODEL, f"{table.model} is no Detoxify checkpoint: {error}", "Take one of its releases."

@@ -156,7 +156,7 @@ def summarise(writing: Writing, writer: BatchWriter, freeze: Freeze, config: Con
     diagnostics = {}
     for name, values in writing.figures.items():
         table, column = getattr(config.diagnostics, name), np.array(values)
-        known = {"mean": None, "median": None, "p95": None, "max": None}
+        known: dict[str, float | None] = {"mean": None, "median": None, "p95": None, "max": None}
         if len(column):
             measured = (column.mean(), np.median(column), np.percentile(column, _PERCENTILE), column.max())
             known = {key: round(float(value), 6) for key, value in zip(known, measured, strict=True)}

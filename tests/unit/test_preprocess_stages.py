@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -264,3 +266,16 @@ def test_settings_that_cannot_be_are_refused(tmp_path, text: str, said: str) -> 
     with pytest.raises(DistillError, match=said) as caught:
         config.load(tmp_path / "settings.toml", languages=("en",))
     assert caught.value.code is Code.POLICY
+
+
+def test_the_settings_that_the_docs_show_are_the_defaults_and_all_of_them(tmp_path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "preprocess.md").read_text()
+    shown = next(block for block in re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if "unit_rows" in block)
+    (tmp_path / "shown.toml").write_text(shown)
+    assert config.load(tmp_path / "shown.toml", languages=("en",)) == config.load(None, languages=("en",))
+    named = re.findall(r"^(?:# )?(\w+) = ", shown, re.MULTILINE)
+    tables = [config.Config, config.Languages, config.Length, config.Duplicates, config.Perplexity, config.Toxicity]
+    known = {
+        name for table in tables for name, field in table.model_fields.items() if not str(field.annotation).startswith("<class")
+    }
+    assert known - {"split", "mapping"} <= set(named), "the page does not show these"

@@ -115,7 +115,7 @@ def sign(texts: Flat, size: int, salt: Salts) -> tuple[Signatures, Bounds]:
 
 
 @njit(nogil=True, cache=True)
-def _slot(keys: Hashes, stamps: Bounds, stamp: int, value: np.uint64) -> int:
+def _slot(keys: Hashes, stamps: Bounds, stamp: int, value: np.uint64) -> np.int64:
     """Where a value stands in the table of one document, or the free slot for it."""
     mask = np.uint64(len(keys) - 1)
     slot = value & mask
@@ -196,9 +196,9 @@ def _join(
             continue
         for band in range(bands):
             key = _band(mine, band)
-            slot = key & mask
-            nodes[used, 0], nodes[used, 1], hashes[used] = heads[slot], row, key
-            heads[slot] = used
+            head = key & mask
+            nodes[used, 0], nodes[used, 1], hashes[used] = heads[head], row, key
+            heads[head] = used
             used += 1
 
 
