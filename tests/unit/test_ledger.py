@@ -46,7 +46,7 @@ def test_no_ledger_yet_is_an_empty_one(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
