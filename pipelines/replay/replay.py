@@ -27,7 +27,7 @@ EMPTY = Bundle()
 class Settings:
     """How to ask. `room` is for the prompt, in tokens of the model; `seed` matters above temperature 0 only."""
 
-    room: int = 1024
+    room: int = 640
     max_new_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0

@@ -54,7 +54,8 @@ class Index:
 
     def search(self, query: str, count: int) -> list[Found]:
         """The `count` most similar rows, best first, equal ones in their order; never rows without a common word."""
-        words = np.unique(tokens(flat(folded_beyond_ascii(pl.Series([query]))))[0])
+        asked = pl.Series([query])
+        words = np.unique(tokens(flat(asked if query.isascii() else folded_beyond_ascii(asked)))[0])
         places = np.searchsorted(self._keys, words)
         inside = places < len(self._keys)
         known = places[inside][self._keys[places[inside]] == words[inside]]

@@ -71,7 +71,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="cpu", metavar="NAME")
     group.add_argument("--seed", type=int, default=0, metavar="N")
     group.add_argument("--temperature", type=_amount, default=0.0, metavar="T", help="default: 0, greedy")
-    group.add_argument("--room", type=_positive, default=1024, metavar="TOKENS", help="of the prompt (default: 1024)")
+    group.add_argument("--room", type=_positive, default=640, metavar="TOKENS", help="of the prompt (default: 640)")
     group.add_argument("--max-new-tokens", type=_positive, default=256, metavar="N")
     group.add_argument("--min-words", type=_positive, default=3, metavar="N", help="of an output (default: 3)")
     group.add_argument("--corpus", metavar="ID", help="the batch to retrieve from (default: the newest of kind rag)")
