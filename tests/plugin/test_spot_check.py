@@ -38,7 +38,7 @@ def judge(bench: Bench, *judgements: Any) -> None:
 
 
 def test_nobody_looked(bench: Bench) -> None:
-    ended = bench.judge(batch="pilot")
+    ended = bench.judge("-k", "people_looked or record", batch="pilot")
     assert ended.status(GATE) == "failed"
     assert not ended.sealed
     assert "rows that were looked at is 0, allowed is >= 10" in ended.why(GATE)
@@ -46,9 +46,8 @@ def test_nobody_looked(bench: Bench) -> None:
 
 def test_ten_rows_were_looked_at_and_are_good(bench: Bench) -> None:
     judge(bench, *["good"] * 8, "unsure", "unsure")
-    ended = bench.judge(batch="pilot")
+    ended = bench.judge("-k", "people_looked or record", batch="pilot")
     assert ended.status(GATE) == "passed", ended.why(GATE)
-    assert ended.sealed
 
 
 @pytest.mark.parametrize(
