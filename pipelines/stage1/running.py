@@ -78,7 +78,7 @@ def _made(
 def _parameters(given: argparse.Namespace) -> dict[str, Parameter]:
     """What the receipt says that the stage ran with. A model is named without its folder: paths enter no digest."""
     names = ("purpose", "count", "seed", "shards", "shard", "merge", "backend", "revision")
-    return {name: getattr(given, name) for name in names if hasattr(given, name)} | {"model": Path(given.model).name}
+    return {name: getattr(given, name) for name in names if hasattr(given, name)} | {"model": Path(given.model or DEFAULT).name}
 
 
 def _check_usage(given: argparse.Namespace) -> None:
