@@ -16,6 +16,7 @@ import pytest
 import receipt_strategies
 import replay_strategies
 import stage1_run_strategies
+import token_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -33,6 +34,7 @@ from pytest_distill.contracts import (
     run,
     stage1,
     stage1_run,
+    tokens,
 )
 from pytest_distill.contracts.attestation import (
     Digest,
@@ -270,6 +272,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "inspection": inspections(),
     **bulk_strategies.WRITTEN,
     **preprocess_strategies.WRITTEN,
+    **token_strategies.WRITTEN,
     **receipt_strategies.WRITTEN,
     **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
@@ -353,6 +356,7 @@ def one(name: str) -> dict[str, Any]:
         ),
         **bulk_strategies.ONE,
         **preprocess_strategies.ONE,
+        **token_strategies.ONE,
         **receipt_strategies.ONE,
         **replay_strategies.ONE,
         **evidence_strategies.ONE,
@@ -452,6 +456,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
             run,
             stage1,
             stage1_run,
+            tokens,
         )
         for value in vars(module).values()
         if isinstance(value, type)
