@@ -83,7 +83,8 @@ class Classifier:
         encoded = [self._tokenizer(text, truncation=True, max_length=self._room())["input_ids"] for text in texts]
         by_length: dict[int, list[int]] = {}
         for at, ids in enumerate(encoded):
-            by_length.setdefault(len(ids), []).append(at)
+            if ids:  # what has no tokens says nothing, so nothing toxic
+                by_length.setdefault(len(ids), []).append(at)
         with torch.inference_mode():
             for _, places in sorted(by_length.items()):
                 for first in range(0, len(places), BATCH):

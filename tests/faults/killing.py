@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 NOW = "2026-01-31T12:00:00Z"
@@ -76,3 +77,15 @@ def killed(process: subprocess.Popen[bytes]) -> bool:
         return True
     assert process.returncode == 0, f"exit {process.returncode}: {said.decode()}"
     return False
+
+
+def survived(process: subprocess.Popen[bytes], moment: float) -> float | None:
+    """Kills the main process alone after `moment` seconds; its workers have to notice by themselves. None when it was killed, or
+    how long it took where it had ended before."""
+    began = time.monotonic()
+    try:
+        process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    seconds = time.monotonic() - began
+    return None if killed(process) else seconds

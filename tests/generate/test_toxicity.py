@@ -1,0 +1,137 @@
+"""Toxicity by a classifier from a folder: a small one trained here on labelled tweets, and what is no classifier."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.preprocess import toxicity
+from pytest_distill.pipelines.preprocess.config import Toxicity
+
+SHARED = Path(os.environ.get("DISTILL_SHARED_DATA", "../shared/data")).absolute()
+LENGTH = 40
+
+
+def labelled() -> list[tuple[str, int]]:
+    """Tweets, and 0 where people called one hateful or offensive, else 1."""
+    path = SHARED / "safety" / "hate_speech_labeled.csv.gz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: no classifier was trained and measured")
+    with gzip.open(path) as file:
+        rows = list(csv.DictReader(io.TextIOWrapper(file, "utf-8", errors="replace")))
+    found = [(row["tweet"], int(row["class"] == "2")) for row in rows]
+    random.Random(1).shuffle(found)
+    return found
+
+
+def write_classifier(folder: Path, texts: list[str], labels: list[int] | None = None, **config: Any) -> Path:
+    """A BERT of 64 dimensions, trained for two passes where labels are given, saved as safetensors."""
+    torch.manual_seed(1)
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=3000, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    settings: dict[str, Any] = {"id2label": {0: "toxic", 1: "neither"}, "label2id": {"toxic": 0, "neither": 1}} | config
+    model = transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=fast.vocab_size, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128,
+            max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **settings,
+        )
+    )  # fmt: skip
+    if labels is not None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+        encoded = fast(texts, truncation=True, max_length=LENGTH, padding="max_length", return_tensors="pt")
+        target = torch.tensor(labels)
+        for _ in range(2):
+            for places in torch.randperm(len(texts)).split(64):
+                mask = encoded["attention_mask"][places]
+                loss = model(encoded["input_ids"][places], attention_mask=mask, labels=target[places]).loss
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def test_a_classifier_trained_on_labelled_tweets_tells_the_toxic_ones(
+    tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    rows = labelled()
+    train, held_out = rows[:6000], rows[6000:8000]
+    folder = write_classifier(tmp_path / "model", [text for text, _ in train], [label for _, label in train])
+    scores = toxicity.Classifier(Toxicity(model=str(folder))).scores([text for text, _ in held_out])
+    said, true = scores > 0.5, [label == 0 for _, label in held_out]
+    right = sum(a and b for a, b in zip(said, true, strict=True))
+    precision, recall = right / sum(said), right / sum(true)
+    record_property("figure", f"toxicity, small BERT, 2,000 held-out tweets: precision {precision:.3f}, recall {recall:.3f}")
+    assert precision >= 0.9
+    assert recall >= 0.9
+
+
+def test_a_score_does_not_hang_on_the_texts_beside_it(tmp_path: Path) -> None:
+    texts = ["one", "two words", "three words here", "a rather longer text that says nothing much at all " * 20, ""]
+    classifier = toxicity.Classifier(Toxicity(model=str(write_classifier(tmp_path, texts))))
+    together = classifier.scores(texts).tolist()
+    assert together == [classifier.scores([text]).item() for text in texts]
+    assert all(0 <= score <= 1 for score in together)
+
+
+def test_labels_that_may_hold_together_and_labels_of_choice(tmp_path: Path) -> None:
+    names = {"id2label": {0: "insult", 1: "threat"}, "label2id": {"insult": 0, "threat": 1}}
+    folder = str(write_classifier(tmp_path, ["some words"], problem_type="multi_label_classification", **names))
+    both = toxicity.Classifier(Toxicity(model=folder)).scores(["some words"]).item()
+    tables = [Toxicity(model=folder, labels=(name,)) for name in ("insult", "threat")]
+    each = [toxicity.Classifier(table).scores(["some words"]).item() for table in tables]
+    assert both == max(each)
+    with pytest.raises(DistillError, match="no label 'other'"):
+        toxicity.Classifier(Toxicity(model=folder, labels=("other",)))
+
+
+def test_labels_without_names_are_asked_for(tmp_path: Path) -> None:
+    names = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    folder = str(write_classifier(tmp_path, ["some words"], **names))
+    with pytest.raises(DistillError, match="cannot be told"):
+        toxicity.Classifier(Toxicity(model=folder))
+    assert toxicity.Classifier(Toxicity(model=folder, labels=("LABEL_1",))).scores(["some words"]).shape == (1,)
+
+
+def test_what_is_no_classifier_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    pickled = write_classifier(tmp_path / "pickled", ["some words"])
+    (pickled / "model.safetensors").unlink()
+    (pickled / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (tmp_path / "a.ckpt").write_bytes(b"x")
+    refusals = {"gone": "is no classifier", "pickled": "no weights as safetensors", "a.ckpt": "no configuration"}
+    for name, said in refusals.items():
+        with pytest.raises(DistillError, match=said) as caught:
+            toxicity.Classifier(Toxicity(model=str(tmp_path / name)))
+        assert caught.value.code is Code.MODEL
+
+
+def test_a_detoxify_checkpoint_is_read_as_tensors(tmp_path: Path) -> None:
+    pytest.importorskip("detoxify", reason="detoxify is not installed: no checkpoint of its was read")
+    names = {"id2label": {0: "toxicity", 1: "insult"}, "label2id": {"toxicity": 0, "insult": 1}}
+    folder = write_classifier(tmp_path / "config", ["some words"], **names)
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    vocabulary = transformers.AutoTokenizer.from_pretrained(folder).get_vocab()
+    for extra in ("[CLS]", "[SEP]", "[MASK]"):
+        vocabulary.setdefault(extra, 1)
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=lambda word: vocabulary[word])) + "\n")
+    arch = {"model_type": "BertForSequenceClassification", "model_name": str(folder), "tokenizer_name": "BertTokenizer"}
+    config = {"arch": {"args": arch | {"num_classes": 2}}, "dataset": {"args": {"classes": ["toxicity", "insult"]}}}
+    torch.save({"config": config, "state_dict": model.state_dict()}, tmp_path / "tiny.ckpt")
+    table = Toxicity(model=str(tmp_path / "tiny.ckpt"), config=str(folder))
+    assert 0 <= toxicity.Classifier(table).scores(["some words"]).item() <= 1
