@@ -59,7 +59,8 @@ def manifests(draw: st.DrawFn) -> TokensManifest:
 
 units = st.builds(
     TokenUnit, shard=st.builds(entry, st.just(stem("a", "b", 0)), SOME, SOME, SHA),
-    dropped=st.dictionaries(TEXT, COUNT, max_size=2), read=SOME, source=COUNT, done=SOME, records_sha256=SHA, last_record_digest=DIGEST,
+    dropped=st.dictionaries(TEXT, COUNT, max_size=2), read=SOME, source=COUNT, done=SOME, records_sha256=SHA,
+    last_record_digest=DIGEST,
 )  # fmt: skip
 runs = st.builds(
     TokenizeRun, dataset=NAMED, version=NAMED, dtype=TYPES, shard_tokens=SOME, text_field=TEXT, freeze=freeze, stamp=stamps(),
