@@ -82,7 +82,7 @@ def generate() -> None:
         ("critics", "stage1.critics-genuine", "The same pilot, with critics whose log-probabilities were filled in, not read."),
     ):
         tell(f"{story} Its own summary is made to match.")
-        run("python", str(ROOT / "examples" / "sabotage.py"), "pilot-1", rule, folder=GENERATED)
+        run("python", "../../examples/sabotage.py", "pilot-1", rule, folder=GENERATED)
         run("pytest", "-q", f"--distill-batch=pilot-1-without-{rule}", status=1, folder=GENERATED)
         run("distill", "export", f"pilot-1-without-{rule}", "--format", "jsonl", "--out", "refused", status=1, folder=GENERATED)
         blocked_by(f"pilot-1-without-{rule}", gate)

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import orjson
 from tokenizers import Tokenizer
 
 from pytest_distill import clock
@@ -51,7 +52,7 @@ def remake(pilot: Batch, name: str, change: Callable[[Candidate], dict[str, Any]
     made = pilot.manifest
     session = SessionManifest.from_bytes(pilot.attachment(SESSION) or b"", name=SESSION)
     summary = QcSummary.from_bytes(pilot.attachment(QC_SUMMARY) or b"", name=QC_SUMMARY)
-    candidates = [Candidate.model_validate(row) for row in pilot.candidates().select(Candidate.model_fields).to_dicts()]
+    candidates = [stored(row) for row in pilot.candidates().select(list(Candidate.model_fields)).to_dicts()]
     with clock.pinned(session.session_start):
         return write_stage1_batch(
             workspaces.load(),
@@ -70,6 +71,12 @@ def remake(pilot: Batch, name: str, change: Callable[[Candidate], dict[str, Any]
             spec_sha256=made.spec_sha256,
             command=sys.argv,
         )
+
+
+def stored(row: dict[str, Any]) -> Candidate:
+    """A candidate as the batch holds it: what is nested lies there as JSON."""
+    nested = ("instruction_critique", "pair_critique", "metadata")
+    return Candidate.model_validate({**row, **{name: orjson.loads(row[name]) for name in nested if row[name] is not None}})
 
 
 @cache
