@@ -13,7 +13,8 @@ CLASSES = ("low", "med", "high")
 
 def items(batch: Any) -> int:
     """How many items a batch is about: its rows, or what was planned where that is more."""
-    return max(batch.all_rows, batch.manifest.counts.planned or 0)
+    rows: int = batch.all_rows
+    return max(rows, batch.manifest.counts.planned or 0)
 
 
 def is_frontier(model: ModelUse, policy: Policy) -> bool:

@@ -144,8 +144,8 @@ def diff(workspace: Workspace, before: int | None = None, after: int | None = No
             raise DistillError(Code.POLICY_CHANGE, f"there is no version {number}", "See `distill policy history`.")
     texts = [_kept(workspace, old), _kept(workspace, after) if after is not None else workspace.root / POLICY_FILE]
     names = (f"version {old}", f"version {after}" if after is not None else POLICY_FILE)
-    lines = [path.read_text("utf-8").splitlines(keepends=True) for path in texts]
-    return "".join(difflib.unified_diff(*lines, *names))
+    first, second = (path.read_text("utf-8").splitlines(keepends=True) for path in texts)
+    return "".join(difflib.unified_diff(first, second, *names))
 
 
 def version(workspace: Workspace, number: int) -> Policy:
