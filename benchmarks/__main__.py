@@ -20,7 +20,7 @@ def main(names: list[str]) -> int:
     missed = []
     for name in names or BENCHMARKS:
         print(f"\n== {name}", flush=True)
-        if subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode:
+        if subprocess.run([sys.executable, "-P", str(HERE / f"{name}.py")], check=False).returncode:
             missed.append(name)
     print(f"\n{'missed a mark: ' + ', '.join(missed) if missed else 'every mark met'}")
     return int(bool(missed))

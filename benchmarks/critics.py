@@ -1,4 +1,4 @@
-"""Labels read from logprobs, side by side: `python benchmarks/critics.py [MODEL] [--batch N] [--vllm]`.
+"""Labels read from logprobs, side by side: `python -P benchmarks/critics.py [MODEL] [--batch N] [--vllm]`.
 
 The critics of stage 1 on the transformers backend, and the usual way: `model.generate` of one token with its scores, on the same
 model, prompts, batch size and thread, in turn in one process. With --vllm, in an environment that has it (`make test-vllm` makes
