@@ -84,6 +84,7 @@ bench: $(INSTALLED)  ## benchmarks side by side with the peers
 
 docs: $(INSTALLED)  ## write the generated pages again
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/clauses.py
 	$(BIN)/python -m pytest_distill.suite.schema
 
 clean:  ## remove environments and everything built

@@ -1,10 +1,19 @@
-"""Figures that tests measured, shown at the end of a run, also of a parallel one."""
+"""Figures that tests measured, shown at the end of a run, also of a parallel one; properties that no busy machine turns red."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 FIGURE = "figure"
+
+# How long an example takes says how busy the machine is. In CI the examples are the same every time.
+settings.register_profile(
+    "distill", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("distill")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

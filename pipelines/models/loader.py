@@ -179,6 +179,18 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
+def load_classifier(folder: Path) -> tuple[Any, Any]:
+    """A sequence classifier and its tokenizer, for measures of text: local files, safetensors, no code. Raises E-MODEL."""
+    transformers = require("transformers")
+    try:
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise DistillError(Code.MODEL, f"{folder}: {error}", "Is it a sequence classifier?") from error
+    return model, _tokenizer(folder)
+
+
 def _tokenizer(folder: Path) -> Any:
     transformers = require("transformers")
     try:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_distill import storage
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models.loader import load_classifier
 from pytest_distill.pipelines.preprocess.config import Toxicity
 
 BATCH = 32
@@ -56,21 +57,13 @@ class Classifier:
         assert table.model is not None
         try:
             import torch
-            import transformers
         except ImportError as error:
             raise _missing(error) from error
         if Path(table.model).suffix == CHECKPOINT:
             self._model, self._tokenizer, labels = _detoxify(table)
             self._independent = True
         else:
-            options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-            try:
-                self._tokenizer = transformers.AutoTokenizer.from_pretrained(table.model, **options)
-                self._model = transformers.AutoModelForSequenceClassification.from_pretrained(
-                    table.model, use_safetensors=True, **options
-                )
-            except (OSError, ValueError) as error:
-                raise DistillError(Code.MODEL, f"{table.model}: {error}", "Is it a sequence classifier?") from error
+            self._model, self._tokenizer = load_classifier(Path(table.model))
             labels = [str(self._model.config.id2label[at]) for at in range(self._model.config.num_labels)]
             self._independent = self._model.config.problem_type == "multi_label_classification" or len(labels) == 1
         self._harmful = _harmful(labels, table)

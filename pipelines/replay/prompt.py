@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pytest_distill.contracts.replay import Bundle, BundleItem
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.stage1.cleaning import DELIMITER
-from pytest_distill.pipelines.stage1.prompts import holds_marker
+from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts, holds_marker
 
 STOP = (DELIMITER, "\nInstruction:")
 _MARKER_LINE = re.compile(rf"(?m)^[ \t]*(?:Label|Instruction|Response)[ \t]*:[^\n]*$|{re.escape(DELIMITER)}")
@@ -25,7 +25,7 @@ def prompt(task: str, bundle: Bundle, *, count: Callable[[str], int], room: int)
     task = " ".join(task.split())
     if not task or holds_marker(task):
         raise DistillError(Code.PROMPT, f"the task {task[:80]!r} is blank or holds a marker of our prompts", "Put it otherwise.")
-    end = f"Instruction: {task}\nResponse:"
+    end = CompletionStylePrompts(shots=0).response(task)
     if count(end) > room:
         raise DistillError(Code.PROMPT, f"the task alone takes {count(end)} tokens of {room}", "Shorten it, or raise --room.")
     steps = "".join(f"- {plain(step)}\n" for step in bundle.validation_steps)

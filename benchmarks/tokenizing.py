@@ -1,11 +1,11 @@
-"""Tokenising side by side with bare `encode_batch`: `python benchmarks/tokenize.py`. Prints Markdown; exits 1 on a missed mark.
+"""Tokenising side by side with bare `encode_batch`: `python benchmarks/tokenizing.py`. Prints Markdown; exits 1 on a missed mark.
 
 Both sides run in processes of their own, in turn, with the same number of threads (RAYON_NUM_THREADS), over the rows of
 `instruct/self_instruct_t0`; processor time and wall time are medians. The peer holds all texts in memory and keeps nothing: no
 reading, no EOS, no files. Ours is the whole `distill tokenize`: reading and checking JSON, encoding, shards, indexes, checksums,
 state. Ids are compared one by one. Needs the shared data folder (DISTILL_SHARED_DATA).
 
-    python benchmarks/tokenize.py --megabytes 1000     peak memory of a run over generated text of that size
+    python benchmarks/tokenizing.py --megabytes 1000     peak memory of a run over generated text of that size
 """
 
 from __future__ import annotations
