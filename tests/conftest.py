@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 FIGURE = "figure"
 
-# How long an example takes says how busy the machine is. In CI the examples are the same every time.
-settings.register_profile(
-    "distill", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("distill")
+if find_spec("hypothesis"):  # the environments of generate/ and vllm/ have none
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes says how busy the machine is. In CI the examples are the same every time.
+    settings.register_profile(
+        "distill", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    )
+    settings.load_profile("distill")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

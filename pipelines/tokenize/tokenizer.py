@@ -132,7 +132,7 @@ class TiktokenTokenizer(Tokenizer):
         return np.concatenate(found).astype(np.uint32, copy=False) if found else np.empty(0, np.uint32), counts
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self._inner.decode(list(ids), errors="replace")
+        return str(self._inner.decode(list(ids), errors="replace"))
 
 
 def load(name: str | None = None, *, eos: str | None = None) -> Tokenizer:

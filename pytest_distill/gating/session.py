@@ -262,12 +262,13 @@ class Run:
         record.write(self.folder / EVIDENCE)
         self._times().write(self.folder / TIMES)
         write_verdict(self.folder, record)
-        facts = {"batch": self.batch.id, "run": self.folder.name, "verdict": verdict}
-        entry = ledger.append(self.workspace.ledger, "verdict", **facts, sha256=storage.sha256_file(self.folder / VERDICT))
+        chain, facts = self.workspace.ledger, {"run": self.folder.name, "verdict": verdict}
+        said = storage.sha256_file(self.folder / VERDICT)
+        entry = ledger.append(chain, "verdict", batch=self.batch.id, **facts, sha256=said)
         if verdict == "PASSED":
             write_seal(self.folder, record, ledger=ledger.position(entry))
             sealed = {**facts, **audit_facts(self.batch.manifest, record), "where": self._where()}
-            ledger.append(self.workspace.ledger, "seal", **sealed, sha256=storage.sha256_file(self.folder / SEAL))
+            ledger.append(chain, "seal", batch=self.batch.id, **sealed, sha256=storage.sha256_file(self.folder / SEAL))
         if record.findings:
             what = f"run {self.folder.name}: {'; '.join(record.findings)}"
             incidents.open_incident(self.workspace, "tainted-run", what, blocking=False, batch=self.batch.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,9 +120,14 @@ def test_every_way_of_running_passes(runs: dict[str, Ended]) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_equal_inputs_leave_equal_bytes(runs: dict[str, Ended], name: str) -> None:
-    written = {way: (ended.folder / name).read_bytes() for way, ended in runs.items() if ended.folder}
+    written = {way: unchained((ended.folder / name).read_bytes()) for way, ended in runs.items() if ended.folder}
     assert len(written) == len(runs)
     assert {way for way, data in written.items() if data != written["cold"]} == set()
+
+
+def unchained(data: bytes) -> bytes:
+    """Without the line of the ledger that a seal names: that one differs from run to run, because it holds a time."""
+    return re.sub(rb'"pkg:pypi/pytest-distill#ledger":\s*\{[^{}]*\}', b"", data)
 
 
 def test_a_worker_that_dies_means_no(bench: Bench) -> None:
