@@ -96,7 +96,7 @@ def test_killed_at_every_boundary(
     scene.afresh()
     count = boundaries(scene, tmp_path / "calls", call)
     assert scene.files() == whole.files
-    wanted = range(1, count + 1) if KILLS else [count // 2, count]
+    wanted = range(1, count + 1) if KILLS else [count // 3, 2 * count // 3]
     kills = 0
     for number in wanted:
         scene.afresh()
