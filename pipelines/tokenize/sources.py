@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +35,16 @@ class Document(NamedTuple):
     offset: int | None
 
 
-class Sources:
+class Sources(ABC):
     """What is to be tokenised: iterated again it gives the same documents. `identity` are the digests of what is read."""
 
     identity: tuple[TokenSource, ...]
     batch: Batch | None = None
     size: int
 
+    @abstractmethod
     def documents(self, progress: Callable[[int], None] | None = None) -> Iterator[Document]:
         """Every record in order. `progress` is told how many bytes of `size` were read since the last call."""
-        raise NotImplementedError
 
 
 @dataclass
