@@ -86,6 +86,11 @@ def unify(chunks: Iterable[dict[str, Trait]]) -> tuple[Column, ...]:
     return tuple(_column(name, traits, everywhere=len(traits) == count) for name, traits in seen.items())
 
 
+def carried(column: Column) -> Trait:
+    """The trait of a column that comes from another batch as it is: `unify` makes the same column of it again."""
+    return Trait(column.type, column.nulls == "null", column.nulls == "absent")
+
+
 def convert(array: pa.Array | None, trait: Trait | None, column: Column, rows: int) -> pa.Array:
     """A chunk's column as the batch's column; None where the chunk does not have it."""
     arrow = ARROW[column.type]

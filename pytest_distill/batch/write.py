@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +128,19 @@ class BatchWriter:
         self._table.add(row, (len(self._sources), line, offset), size)
         self.rows += 1
 
+    def add_shard(self, table: pa.Table, carried: Sequence[Column], made: Sequence[dict[str, Any]]) -> None:
+        """Keeps rows of another batch as one shard: columns and positions go over as they are, those of `made` stand beside them.
+
+        `table` holds the data columns `carried`, as their own manifest describes them, and the positions. The batch's sources are
+        given once, to `carry_sources`.
+        """
+        self._table.add_table(table, carried, made)
+        self.rows += table.num_rows
+
+    def carry_sources(self, sources: Sequence[Source]) -> None:
+        """The sources of a batch whose rows came through `add_shard`, counted by whoever read them."""
+        self._sources.extend(sources)
+
     def add_candidate(self, candidate: dict[str, Any], *, size: int = 0) -> None:
         """Stores a candidate, kept or not, in shards of their own: what a gate needs to take the figures of a run again."""
         self._candidates.add(candidate, (), size)
@@ -152,8 +165,12 @@ class BatchWriter:
         original: bytes = b"",
         sha256: str | None = None,
         row_id: str | None = None,
+        source: str | None = None,
     ) -> None:
-        """Quarantines a row that never enters the batch. `sha256` stands for bytes that were too many to pass on."""
+        """Quarantines a row that never enters the batch. `sha256` stands for bytes that were too many to pass on.
+
+        `source` is the file it came from, where that is not the source that was begun.
+        """
         self.rejected += 1
         self.reasons[reason] += 1
         if self._quarantine.file is None:
@@ -164,7 +181,7 @@ class BatchWriter:
                 "reason": reason,
                 "row": None,
                 "id": row_id,
-                "source": self._source,
+                "source": self._source if source is None else source,
                 "line": line,
                 "offset": offset,
                 "message": one_line(message)[:500],
@@ -246,6 +263,20 @@ class _Table:
         if len(self._buffer) == SHARD_ROWS or self._size >= SHARD_BYTES:
             self._flush()
 
+    def add_table(self, table: pa.Table, carried: Sequence[Column], made: Sequence[dict[str, Any]]) -> None:
+        self._flush()
+        traits, arrays = columns.encode(made)
+        self._refuse_reserved(traits)
+        beside = [name for name, _ in self._extra]
+        kept = {column.name: columns.carried(column) for column in carried}
+        if twice := next((name for name in traits if name in kept), None):
+            raise DistillError(Code.COLUMN, f"there is a column {twice!r} already", "Rows are never edited; take another name.")
+        values = {name: table.column(name).combine_chunks() for name in (*kept, *beside)}
+        self._write(
+            len(self._chunks), {**{name: values[name] for name in kept}, **arrays, **{name: values[name] for name in beside}}
+        )
+        self._chunks.append(_Chunk(table.num_rows, {**kept, **traits}))
+
     def settle(self) -> tuple[tuple[Column, ...], tuple[Shard, ...]]:
         """The columns of all shards, and the shards, those rewritten that are not yet of these columns."""
         self._flush()
@@ -256,15 +287,19 @@ class _Table:
         if not self._buffer:
             return
         traits, arrays = columns.encode(self._buffer)
-        if reserved := next((name for name in traits if name.startswith(RESERVED)), None):
-            raise DistillError(
-                Code.COLUMN, f"the column name {reserved!r} is reserved", f"Names that begin with {RESERVED} are ours."
-            )
+        self._refuse_reserved(traits)
         for index, (name, arrow) in enumerate(self._extra):
             arrays[name] = pa.array([beside[index] for beside in self._beside], arrow)
         self._write(len(self._chunks), arrays)
         self._chunks.append(_Chunk(len(self._buffer), traits))
         self._buffer, self._beside, self._size = [], [], 0
+
+    @staticmethod
+    def _refuse_reserved(names: Iterable[str]) -> None:
+        if reserved := next((name for name in names if name.startswith(RESERVED)), None):
+            raise DistillError(
+                Code.COLUMN, f"the column name {reserved!r} is reserved", f"Names that begin with {RESERVED} are ours."
+            )
 
     def _write(self, number: int, arrays: dict[str, pa.Array]) -> None:
         fields = [pa.field(name, array.type, nullable=True) for name, array in arrays.items()]

@@ -1,0 +1,1 @@
+"""Grading: what models and measures say about rows, stored as new columns of a derived batch, and what it is calibrated on."""
