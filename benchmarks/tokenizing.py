@@ -49,6 +49,7 @@ OURS = """
 import hashlib, json, resource, sys, time
 from pathlib import Path
 import numpy as np
+from pytest_distill.engine.local import Threads
 from pytest_distill.pipelines.tokenize.run import Order, tokenize
 from pytest_distill.pipelines.tokenize.sources import Files
 from pytest_distill.pipelines.tokenize.tokenizer import load
@@ -56,7 +57,7 @@ tokenizer = load()
 tokenizer.encode(["Loads the compiled kernels."])
 wall, processor = time.perf_counter(), time.process_time()
 files, out, workers = Files([Path(sys.argv[1])], "text"), Path(sys.argv[2]), int(sys.argv[3])
-manifest = tokenize(files, tokenizer, out, Order("bench", "v1"), workers=workers)
+manifest = tokenize(files, tokenizer, out, Order("bench", "v1"), engine=Threads(workers))
 wall, processor = time.perf_counter() - wall, time.process_time() - processor
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 digest = hashlib.sha256()

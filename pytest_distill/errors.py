@@ -33,6 +33,7 @@ class Code(str, Enum):
     INDEX_MISSING = "E-INDEX-MISSING"  # the index of a run's units, or of a shard, is not there
     SHARD_CHECKSUM = "E-SHARD-CHECKSUM"  # a shard, or a unit of a run, has other bytes than when it was written
     WORKER = "E-WORKER"  # a worker process died
+    ENGINE = "E-ENGINE"  # a Ray cluster that cannot be started or reached, or runs other code than this process
     FREEZE = "E-FREEZE"  # a frozen value was changed under the same pipeline version
     # gating
     MEASURE = "E-MEASURE"  # a measure failed, or returned something that is no column of its rows

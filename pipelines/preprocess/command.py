@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_distill.cli.common import add_engine_options
+
 if TYPE_CHECKING:
     from pytest_distill.batch.batch import Batch
     from pytest_distill.pipelines.preprocess.run import Told
@@ -32,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", metavar="NAME", help="the split of a datasets folder that has several")
     parser.add_argument("--seed", type=int, metavar="N", help="of the permutations and the sample; default: 0")
-    parser.add_argument(
-        "--workers", type=_workers, default=1, metavar="W", help="processes; the bytes are the same for any number"
-    )
+    add_engine_options(parser, workers="processes (default: 1), or tasks of Ray (default: all that its cluster can do)")
     parser.add_argument("--resume", action="store_true", help="go on with the run of this id, if there is one")
     parser.add_argument("--what", metavar="TEXT", help="what these rows are")
     parser.add_argument("--why", metavar="TEXT", help="why they exist")
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs to the end, or to the end of the unit at hand when told to stop. Refusals are raised as DistillError."""
     from pytest_distill.cli import common as shared
     from pytest_distill.cli.ingest import mapping_of
+    from pytest_distill.engine.local import Processes
     from pytest_distill.pipelines.preprocess import config
     from pytest_distill.pipelines.preprocess.run import Told, preprocess
     from pytest_distill.stages.progress import progress
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         progress("cleaning", "docs", shown=args.progress and not args.quiet) as report,
         stopping() as stop,
+        shared.engine_of(args, lambda: Processes(args.workers or 1)) as engine,
         with_receipt(workspace, config.PIPELINE, args.id, parameters=parameters) as receipt,
     ):
         told = Told(report)
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             workspace,
             args.id,
             settings,
-            workers=args.workers,
+            engine=engine,
             resume=args.resume,
             what=args.what,
             why=args.why,
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> tuple[str, ...]:
-    """What made the batch, without what makes no difference to its bytes (--workers, --resume)."""
+    """What made the batch, without what makes no difference to its bytes (--engine, --workers, --resume)."""
     named = {"--config": args.config, "--pipeline-version": args.pipeline_version, "--kind": args.kind, "--seed": args.seed}
     named |= {"--text-files": args.text_files, "--split": args.split, "--what": args.what, "--why": args.why}
     options = [str(part) for name, value in named.items() if value is not None for part in (name, value)]
@@ -122,9 +124,3 @@ def _show(args: argparse.Namespace, batch: Batch, told: Told) -> None:
     )
     shared.say(args, f"  batch: {batch.folder}")
     shared.say(args, f"  judge it: pytest --distill-batch={batch.id}")
-
-
-def _workers(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 512:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
-    return int(text)

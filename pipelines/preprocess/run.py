@@ -1,6 +1,6 @@
 """A whole run: sources to a batch in four stages, each of which can be killed at any moment and goes on byte for byte.
 
-1 clean        unit by unit, in as many processes as asked for
+1 clean        unit by unit, by whatever engine was asked for
 2 deduplicate  exact, then near, over all documents
 3 perplexity   how surprising each kept document is among the others
 4 write        the batch, and the ledger's line about it
@@ -20,14 +20,16 @@ from pytest_distill import ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.contracts.manifest import ModelUse
 from pytest_distill.contracts.preprocess import Freeze, PreprocessRun, StoredUnit
+from pytest_distill.engine.engine import Engine, Job
+from pytest_distill.engine.local import Processes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.kernels import minhash
 from pytest_distill.pipelines.preprocess import corpus, freeze, write
+from pytest_distill.pipelines.preprocess.clean import Cleaner
 from pytest_distill.pipelines.preprocess.config import Config
 from pytest_distill.pipelines.preprocess.reading import Piece, Reader
 from pytest_distill.pipelines.preprocess.resume import RUN, Generators, Stage, remove_torn, unit_name
 from pytest_distill.pipelines.preprocess.sources import Source, resolve
-from pytest_distill.pipelines.preprocess.workers import cleaned
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.progress import Report
 from pytest_distill.stages.receipts import git_sha
@@ -51,7 +53,7 @@ def preprocess(
     batch_id: str,
     config: Config,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     resume: bool = False,
     what: str | None = None,
     why: str | None = None,
@@ -61,13 +63,13 @@ def preprocess(
 ) -> Batch:
     """Runs what is not done yet, and returns the batch.
 
-    The batch's bytes depend on the sources, `config` and the clock alone: not on `workers`, and not on how often the run was
-    stopped or killed on the way. `stop` is asked between units.
+    The batch's bytes depend on the sources, `config` and the clock alone: not on what `engine` cleans units (None: this process),
+    and not on how often the run was stopped or killed on the way. `stop` is asked between units.
 
     Raises E-SOURCE-NOTFOUND, E-BATCH-EXISTS, E-RUN-EXISTS for a run of that id that was not finished (unless `resume`),
     E-FREEZE, E-RESUME-CURSOR-MISMATCH, E-INDEX-MISSING, E-SHARD-CHECKSUM, E-MANIFEST-COMMIT.
     """
-    run = _Run(workspace, batch_id, config, stop or Stop(), told or Told(), workers)
+    run = _Run(workspace, batch_id, config, stop or Stop(), told or Told(), engine or Processes())
     with storage.locked(run.folder):
         sources = resolve(arguments, workspace, config)
         begun = run.begin(sources, resume=resume, what=what, why=why, command=command)
@@ -77,9 +79,9 @@ def preprocess(
 
 
 class _Run:
-    def __init__(self, workspace: Workspace, batch_id: str, config: Config, stop: Stop, told: Told, workers: int) -> None:
+    def __init__(self, workspace: Workspace, batch_id: str, config: Config, stop: Stop, told: Told, engine: Engine) -> None:
         self.workspace, self.id, self.config = workspace, batch_id, config
-        self.stop, self.told, self.workers = stop, told, workers
+        self.stop, self.told, self.engine = stop, told, engine
         self.git_sha = git_sha(workspace.root)
         self.batch_folder = workspace.batch_folder(batch_id)
         self.folder = workspace.state / freeze.FOLDER / batch_id
@@ -206,7 +208,8 @@ class _Run:
 
         reader = Reader(sources, stage, self.generators, self.config, progress)
         done, began = sum(unit.docs for unit in stage.units()), time.monotonic()
-        with contextlib.closing(cleaned(reader.pieces(), self.config, self.salt, self.workers)) as units:
+        tasks = ((piece, piece.task) for piece in reader.pieces())
+        with contextlib.closing(self.engine.map(Job(Cleaner, (self.config, self.salt)), tasks)) as units:
             for piece, data in units:
                 self._store(stage, piece, data)
                 done += len(piece.task.records)
@@ -282,7 +285,7 @@ class _Run:
         of = corpus.read_unit(self.folder, stage.units()[0], ["of"]).column("of").to_numpy()
         kept = np.flatnonzero(of[loaded.docs] < 0)
         perplexity, score = np.zeros(loaded.records), np.zeros(loaded.records)
-        threads = min(self.workers, os.cpu_count() or 1)
+        threads = min(self.engine.workers, os.cpu_count() or 1)
         perplexity[loaded.docs[kept]], score[loaded.docs[kept]] = corpus.surprises(loaded, kept, threads=threads)
         return corpus.to_parquet({"perplexity": perplexity, "score": score})
 

@@ -23,6 +23,8 @@ from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.write import BatchWriter, Content
 from pytest_distill.contracts.manifest import How
 from pytest_distill.contracts.tokens import ATTACHED, MANIFEST, STAGE, STATE, TokensManifest
+from pytest_distill.engine.engine import Engine
+from pytest_distill.engine.local import Threads
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.tokenize.blocks import encoded
 from pytest_distill.pipelines.tokenize.sources import Document, Sources
@@ -37,7 +39,7 @@ def tokens_batch(
     sources: Sources,
     tokenizer: Tokenizer,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     what: str | None = None,
     why: str | None = None,
     command: tuple[str, ...] = (),
@@ -63,7 +65,7 @@ def tokens_batch(
         "freeze_sha256": info.freeze_sha256,
     }
     with BatchWriter(workspace.batch_folder(batch_id), planned=manifest.total_documents, command=command, **facts) as writer:
-        rows = _rows(folder, manifest, sources, tokenizer, workers)
+        rows = _rows(folder, manifest, sources, tokenizer, engine or Threads(1))
         document, row = next(rows, (None, {}))
         for number, source in enumerate(info.sources):
             writer.begin_source(source.name)
@@ -98,7 +100,7 @@ def _content(path: Path) -> Content:
 
 
 def _rows(
-    folder: Path, manifest: TokensManifest, sources: Sources, tokenizer: Tokenizer, workers: int
+    folder: Path, manifest: TokensManifest, sources: Sources, tokenizer: Tokenizer, engine: Engine
 ) -> Iterator[tuple[Document, dict[str, Any]]]:
     """Each document that has tokens, with its row. Raises E-SHARD-TOKENS when a shard holds something else."""
     read: deque[Document] = deque()
@@ -109,7 +111,7 @@ def _rows(
             yield document
 
     stored = _documents(folder, manifest)
-    for block in encoded(noted(), tokenizer, workers):
+    for block in encoded(noted(), tokenizer, engine):
         before = 0
         for end in block.ends.tolist():
             document = read.popleft()

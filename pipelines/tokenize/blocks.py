@@ -1,14 +1,11 @@
-"""Texts in blocks to token ids, in threads: the work is in Rust and in kernels, which let go of the interpreter lock.
+"""Texts in blocks to token ids. Threads do, for the work is in Rust and in kernels, which let go of the interpreter lock.
 
-Blocks come back in the order in which they were read, so the number of threads changes nothing about what is written.
+Blocks come back in the order in which they were read, so neither engine nor workers change anything about what is written.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -16,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pytest_distill.contracts.tokens import TokenizerStamp
+from pytest_distill.engine.engine import Engine, Job
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.kernels.ragged import terminated
 from pytest_distill.pipelines.tokenize.sources import Document
-from pytest_distill.pipelines.tokenize.tokenizer import Tokenizer
+from pytest_distill.pipelines.tokenize.tokenizer import Tokenizer, same
 
 BLOCK_BYTES = 4 << 20
 BLOCK_DOCUMENTS = 4096
@@ -43,26 +42,21 @@ class Encoded:
     text_bytes: int
 
 
-def encoded(documents: Iterable[Document], tokenizer: Tokenizer, workers: int) -> Iterator[Encoded]:
-    """The documents in blocks, in order; at most `workers` + 2 blocks are in memory. Raises E-SHARD-TOKENS."""
-    local = threading.local()
+class Encoder:
+    """What a worker needs to encode blocks: a tokenizer of its own. Raises E-TOKENIZER-DRIFT when `stamp` is another's."""
 
-    def work(block: list[Document]) -> Encoded:
-        if not hasattr(local, "tokenizer"):
-            local.tokenizer = tokenizer.fork()
-        return encode(block, local.tokenizer)
+    def __init__(self, tokenizer: Tokenizer, stamp: TokenizerStamp) -> None:
+        same(tokenizer.stamp, stamp, "this run")
+        self._tokenizer = tokenizer.fork()
 
-    ahead: deque[Future[Encoded]] = deque()
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tokenize")
-    try:
-        for block in blocks(documents):
-            ahead.append(pool.submit(work, block))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def __call__(self, block: list[Document]) -> Encoded:
+        return encode(block, self._tokenizer)
+
+
+def encoded(documents: Iterable[Document], tokenizer: Tokenizer, engine: Engine) -> Generator[Encoded]:
+    """The documents in blocks, in order; at most `engine.workers` + 2 blocks are in memory. Raises E-SHARD-TOKENS."""
+    for _, block in engine.map(Job(Encoder, (tokenizer, tokenizer.stamp)), ((None, block) for block in blocks(documents))):
+        yield block
 
 
 def blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:

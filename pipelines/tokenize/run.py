@@ -8,6 +8,7 @@ the checksums of all records that it skips. manifest.json appears last, and SHA2
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from pytest_distill.contracts.tokens import (
     freeze,
     stem,
 )
+from pytest_distill.engine.engine import Engine
+from pytest_distill.engine.local import Threads
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.tokenize.blocks import Encoded, encoded
 from pytest_distill.pipelines.tokenize.resume import check_frozen, finished, pass_over, vouched
@@ -68,12 +71,14 @@ def tokenize(
     out: Path,
     order: Order,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     resume: bool = False,
     stop: Stop | None = None,
     report: Report | None = None,
 ) -> TokensManifest:
-    """Writes the shard set `out`. With `resume`, goes on with the run that was stopped there, and is done where it is finished.
+    """Writes the shard set `out`: the same bytes whatever `engine` encodes (None: a thread).
+
+    With `resume`, goes on with the run that was stopped there, and is done where it is finished.
 
     Raises E-SHARD-FILES when `out` is taken, E-TOKENIZER-DRIFT, E-FREEZE and E-RESUME-CURSOR-MISMATCH when a resumed run is not
     the one that began, E-SHARD-CHECKSUM and E-INDEX-MISSING when its files are no longer those it wrote, E-SHARD-TOKENS,
@@ -97,7 +102,7 @@ def tokenize(
         else:
             begun.write(out / RUN)
         run = _Run(out, begun, vouched(out, begun))
-        run.go_on(sources, tokenizer, workers, stop or Stop(), report)
+        run.go_on(sources, tokenizer, engine or Threads(1), stop or Stop(), report)
         return run.finish()
 
 
@@ -141,7 +146,7 @@ class _Run:
     def __post_init__(self) -> None:
         self._lines = sha256(b"".join(unit.model_dump_json().encode() + b"\n" for unit in self.units))
 
-    def go_on(self, sources: Sources, tokenizer: Tokenizer, workers: int, stop: Stop, report: Report | None) -> None:
+    def go_on(self, sources: Sources, tokenizer: Tokenizer, engine: Engine, stop: Stop, report: Report | None) -> None:
         """Makes the shards that do not stand yet."""
         self._read = self.units[-1].read if self.units else 0
         if not self.units:
@@ -154,9 +159,10 @@ class _Run:
         shown = _Shown(report, sources.size, self._read)
         documents: Iterator[Document] = pass_over(sources.documents(shown.read), self.units)
         try:
-            for block in encoded(documents, tokenizer, workers):
-                self._take(block, stop)
-                shown.documents(len(block.places))
+            with contextlib.closing(encoded(documents, tokenizer, engine)) as blocks:
+                for block in blocks:
+                    self._take(block, stop)
+                    shown.documents(len(block.places))
             if self._writer is not None and self._writer.tokens:
                 self._commit()
                 stop.check()

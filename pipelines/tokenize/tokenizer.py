@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,10 @@ class Tokenizer(ABC):
         """One for another thread. What it remembers of texts is its own."""
         return self
 
+    @abstractmethod
+    def __reduce__(self) -> tuple[Callable[[], Tokenizer], tuple[()]]:
+        """How another process makes the same one: from what it was made of, and never from its inside."""
+
 
 class HuggingFaceTokenizer(Tokenizer):
     def __init__(self, data: bytes, *, name: str, version: str | None, eos: str | None, folder: Path | None = None) -> None:
@@ -85,6 +90,7 @@ class HuggingFaceTokenizer(Tokenizer):
             vocab_size=max(self._inner.get_vocab(with_added_tokens=True).values()) + 1,
             eos_token_id=number,
         )
+        self._made = partial(type(self), data, name=name, version=version, eos=self.eos)
         self._separable = is_separable(declared)
         self._pieces = PieceEncoder(self._whole) if self._separable else None
 
@@ -93,6 +99,9 @@ class HuggingFaceTokenizer(Tokenizer):
         other.__dict__.update(self.__dict__)
         other._pieces = PieceEncoder(self._whole) if self._separable else None
         return other
+
+    def __reduce__(self) -> tuple[Callable[[], Tokenizer], tuple[()]]:
+        return self._made, ()
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Counts]:
         return self._whole(texts) if self._pieces is None else self._pieces.encode(texts)
@@ -114,6 +123,7 @@ class TiktokenTokenizer(Tokenizer):
         self.eos = eos or "<|endoftext|>"
         if self.eos not in special:
             raise _refused(f"{name} has no special token {self.eos!r}", "Name the one that ends a document: --eos TOKEN.")
+        self._made = partial(type(self), name, pattern, ranks, special, eos=self.eos)
         self._inner = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
         digest = hashlib.sha256(storage.canonical_json({"pattern": pattern, "special_tokens": special}))
         for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
@@ -125,6 +135,9 @@ class TiktokenTokenizer(Tokenizer):
             vocab_size=self._inner.max_token_value + 1,
             eos_token_id=special[self.eos],
         )
+
+    def __reduce__(self) -> tuple[Callable[[], Tokenizer], tuple[()]]:
+        return self._made, ()
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Counts]:
         found = [self._inner.encode_to_numpy(text, disallowed_special=()) for text in texts]

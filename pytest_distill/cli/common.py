@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_distill.errors import one_line
@@ -13,6 +13,7 @@ from pytest_distill.errors import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pytest_distill.engine.engine import Engine
     from pytest_distill.policy.workspace import Workspace
 
     # What `ArgumentParser.add_subparsers` returns; generic for type checkers only.
@@ -33,6 +34,31 @@ def open_workspace(args: argparse.Namespace, *, ad_hoc: bool = False) -> Workspa
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def add_engine_options(parser: argparse.ArgumentParser, *, workers: str | None = None) -> None:
+    """Where the work is done; `workers` is the help of --workers, None where the command has none of that kind."""
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where the work is done; the bytes are the same"
+    )
+    parser.add_argument(
+        "--ray-address", metavar="HOST:PORT", help="a Ray cluster that runs already; default: one on this machine"
+    )
+    if workers is not None:
+        parser.add_argument("--workers", type=_workers, metavar="W", help=workers)
+
+
+def engine_of(args: argparse.Namespace, local: Callable[[], Engine]) -> Engine:
+    """The engine of --engine, which is `local` unless it says otherwise. Raises E-USAGE, E-EXTRA-MISSING, E-ENGINE."""
+    from pytest_distill.engine.cluster import chosen
+
+    return chosen(args.engine, args.ray_address, args.workers, local)
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 512:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers from 1 to 512")
+    return int(text)
 
 
 def print_json(value: Any) -> None:

@@ -85,4 +85,6 @@ class Options(argparse.Action):
         module = command(name)
         found = argparse.ArgumentParser(prog=prog, description=module.__doc__, parents=[common_options()])
         module.add_arguments(found)
+        if found.get_default("engine") is None:
+            found.add_argument("--engine", choices=("local",), default="local", help="this pipeline has no other")
         return found

@@ -39,7 +39,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--eos", metavar="TOKEN", help="the token that ends a document, where the tokenizer does not say")
     parser.add_argument("--dtype", choices=("uint32", "uint16"), default="uint32")
     parser.add_argument("--shard-tokens", type=_count, default=1 << 25, metavar="N", help="most tokens of one (default: 2^25)")
-    parser.add_argument("--workers", type=_count, metavar="W", help="threads; default: the processor's cores")
+    shared.add_engine_options(parser, workers="threads, or tasks of Ray; default: all cores")
     parser.add_argument("--pipeline-version", default="data_v1", metavar="V", help="new values need a new one (default: data_v1)")
     parser.add_argument("--resume", action="store_true", help="go on with the run that was stopped in DIR")
     parser.add_argument("--id", metavar="ID", help="make a batch of kind tokens too, which gates can judge")
@@ -52,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
     import importlib
     import time
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = args.workers or cores
-    os.environ.setdefault("RAYON_NUM_THREADS", str(workers))  # the tokenizers' own threads, before the library starts them
+    from pytest_distill.engine.local import Threads, cores
+
+    # The tokenizers' own threads, before the library starts them.
+    os.environ.setdefault("RAYON_NUM_THREADS", str(args.workers or cores()))
     from pytest_distill.contracts.tokens import DATASET
     from pytest_distill.errors import Code, DistillError
     from pytest_distill.stages.progress import progress
@@ -78,23 +79,28 @@ def run(args: argparse.Namespace) -> int:
     )
     started = time.perf_counter()
     shown = args.progress and not args.quiet
-    with _receipt(args) as receipt, stopping() as stop, progress("tokenizing", "MB", shown=shown) as report:
-        manifest = runs.tokenize(found, tokenizer, args.out, order, workers=workers, resume=args.resume, stop=stop, report=report)
-        if receipt is not None:
-            info = manifest.source_info
-            receipt.parameters["tokenizer_hash"] = tokenizer.stamp.tokenizer_hash
-            for source in found.identity:
-                receipt.has_read(source.name, source.sha256)
-            receipt.writes(*sorted(path for path in args.out.iterdir() if path.suffix in (".npy", ".idx")))
-            receipt.count(in_=info.documents_read, out=manifest.total_documents, rejected=sum(info.documents_dropped.values()))
-            receipt.stands(documents=manifest.total_documents, tokens=manifest.total_tokens)
-    seconds = time.perf_counter() - started
-    summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
-    if args.id is not None:
-        batches = importlib.import_module(f"{pipeline}.batch")
-        summary["batch"] = batches.tokens_batch(
-            shared.open_workspace(args), args.id, args.out, found, tokenizer, workers=workers, command=("distill", *sys.argv[1:])
-        ).id
+    with shared.engine_of(args, lambda: Threads(args.workers)) as engine:
+        with _receipt(args) as receipt, stopping() as stop, progress("tokenizing", "MB", shown=shown) as report:
+            manifest = runs.tokenize(
+                found, tokenizer, args.out, order, engine=engine, resume=args.resume, stop=stop, report=report
+            )
+            if receipt is not None:
+                info = manifest.source_info
+                receipt.parameters["tokenizer_hash"] = tokenizer.stamp.tokenizer_hash
+                for source in found.identity:
+                    receipt.has_read(source.name, source.sha256)
+                receipt.writes(*sorted(path for path in args.out.iterdir() if path.suffix in (".npy", ".idx")))
+                receipt.count(
+                    in_=info.documents_read, out=manifest.total_documents, rejected=sum(info.documents_dropped.values())
+                )
+                receipt.stands(documents=manifest.total_documents, tokens=manifest.total_tokens)
+        seconds = time.perf_counter() - started
+        summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
+        if args.id is not None:
+            batches = importlib.import_module(f"{pipeline}.batch")
+            place, command = shared.open_workspace(args), ("distill", *sys.argv[1:])
+            made = batches.tokens_batch(place, args.id, args.out, found, tokenizer, engine=engine, command=command)
+            summary["batch"] = made.id
     if args.json:
         shared.print_json(summary)
     info = manifest.source_info

@@ -50,7 +50,7 @@ def settings(**values: Any) -> config.Config:
 
 
 def run(place: Workspace, sources: Sequence[Path | str], batch_id: str = "out", **values: Any) -> Batch:
-    options = {name: values.pop(name) for name in ("workers", "resume", "stop", "told") if name in values}
+    options = {name: values.pop(name) for name in ("engine", "resume", "stop", "told") if name in values}
     return preprocess([str(source) for source in sources], place, batch_id, settings(**values), **options)
 
 

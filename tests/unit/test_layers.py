@@ -20,7 +20,7 @@ FLOORS = (
     ("errors",),
     ("storage", "clock"),
     ("contracts", "ledger"),
-    ("batch", "policy", "measuring", "suite"),
+    ("batch", "policy", "engine", "measuring", "suite"),
     ("gating", "release", "report", "stages", "training"),
     ("ci", "cli", "plugin", "notebook"),
 )

@@ -17,6 +17,7 @@ from preprocess_runs import dropped, make_workspace, prose, run, settings, write
 from pytest_distill import clock, ledger
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.contracts.preprocess import PreprocessSummary, ResumeState, StoredUnit
+from pytest_distill.engine.local import Processes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.preprocess import config
 from pytest_distill.pipelines.preprocess.resume import NOTHING
@@ -240,7 +241,7 @@ def test_size_of_units_and_number_of_workers_change_no_byte_of_a_batch(place: Wo
     one.folder.rmdir()
     for path in sorted((place.state / "preprocess" / "out").iterdir()):
         path.unlink()
-    run(place, [source], unit_rows=7, workers=2)
+    run(place, [source], unit_rows=7, engine=Processes(2))
     assert files(place.batches / "out") == whole
 
 

@@ -24,6 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from pytest_distill import clock
 from pytest_distill.cli.main import main
+from pytest_distill.engine.local import Threads
 from pytest_distill.errors import DistillError
 from pytest_distill.measuring.separable import PATTERNS
 from pytest_distill.pipelines.tokenize import blocks, pieces
@@ -656,7 +657,7 @@ def test_a_refused_text_frees_the_threads(tmp_path):
     path.write_text(json.dumps({"text": "a " * 10}) + "\nbroken\n")
     before = threading.active_count()
     with pytest.raises(DistillError, match="E-SOURCE-FORMAT"):
-        list(encoded(Files([path], "text").documents(), load(), 3))
+        list(encoded(Files([path], "text").documents(), load(), Threads(3)))
     assert threading.active_count() == before
 
 

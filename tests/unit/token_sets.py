@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_distill.contracts.tokens import TokensManifest
+from pytest_distill.engine.local import Threads
 from pytest_distill.pipelines.tokenize.run import Order, tokenize
 from pytest_distill.pipelines.tokenize.sources import Files
 from pytest_distill.pipelines.tokenize.tokenizer import Tokenizer, load
@@ -40,7 +41,7 @@ def make_set(
     path = source or write_rows(out.parent / f"{out.name}.jsonl", texts)
     order = Order(dataset=dataset, version=version, shard_tokens=shard_tokens, **values)
     files = Files([path], order.text_field)
-    return tokenize(files, tokenizer or load(), out, order, workers=workers, resume=resume, stop=stop)
+    return tokenize(files, tokenizer or load(), out, order, engine=Threads(workers), resume=resume, stop=stop)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

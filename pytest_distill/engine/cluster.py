@@ -1,0 +1,225 @@
+"""The workers of a Ray cluster: one on this machine that is started for the purpose, or one that runs already.
+
+A cluster that is started here listens on the loopback interface only, has no dashboard, tells nobody that it was used, and ends
+with this process, however that ends. One that runs already is left as it was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_distill import storage
+from pytest_distill.engine import ENVIRONMENT
+from pytest_distill.engine.engine import Engine, Job, K, R, T, in_order
+from pytest_distill.engine.installation import Installation, here
+from pytest_distill.engine.local import cores
+from pytest_distill.engine.work import work
+from pytest_distill.errors import Code, DistillError
+
+if TYPE_CHECKING:
+    import types
+
+RETRIES: Final = 3  # of a task whose worker died
+PATIENCE: Final = 10.0  # seconds that an address has to answer in
+_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_LOG_TO_DRIVER": "0"}
+
+
+def chosen(name: str, address: str | None, workers: int | None, local: Callable[[], Engine]) -> Engine:
+    """What the options `--engine`, `--ray-address` and `--workers` mean. Raises E-USAGE, E-EXTRA-MISSING, E-ENGINE."""
+    if name == "ray":
+        return Ray(workers, address)
+    if address is not None:
+        raise DistillError(Code.USAGE, "the address of a Ray cluster is for --engine ray", "Add it, or leave the address out.")
+    return local()
+
+
+class Ray(Engine):
+    """Tasks as Ray tasks: one whose worker died is run again, RETRIES times. A cluster is started with the first task."""
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        """`workers` tasks are at work at a time (default: a core each); `address` (host:port) is that of a cluster that runs.
+
+        Raises E-EXTRA-MISSING, and E-ENGINE for an address where nothing answers.
+        """
+        if importlib.util.find_spec("ray") is None:
+            raise DistillError(Code.EXTRA, "--engine ray needs Ray, which is not installed", "pip install 'pytest-distill[ray]'")
+        self.workers = workers or cores()
+        self._given, self._address = workers, address
+        self._ray: types.ModuleType | None = None
+        self._folder: storage.ScratchFolder | None = None
+        if address is not None:
+            reach(*parsed(address))
+
+    def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
+        ray = self._started()
+        number, pending = uuid.uuid4().hex, set[Any]()
+        # A reference within a list is not fetched for every task, but when a worker asks for it.
+        order = [ray.put((here(), job))]
+        remote = ray.remote(_task).options(max_retries=RETRIES, num_cpus=1, runtime_env=_apart(job.group))
+
+        def submit(task: T) -> Callable[[], R]:
+            reference = remote.remote(number, order, task)
+            pending.add(reference)
+
+            def result() -> R:
+                found: R = self._result(ray, reference)
+                pending.discard(reference)
+                return found
+
+            return result
+
+        try:
+            yield from in_order(tasks, submit, self.workers)
+        finally:
+            for reference in pending:
+                ray.cancel(reference)
+
+    @staticmethod
+    def _result(ray: types.ModuleType, reference: Any) -> Any:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, DistillError):
+                raise DistillError(cause.code, cause.message, cause.hint) from None
+            raise
+        except ray.exceptions.RayError as error:
+            what = str(error).strip().splitlines() or [type(error).__name__]
+            raise DistillError(
+                Code.WORKER, f"a Ray worker was lost: {what[0]}", "Was memory short? Fewer workers need less; or --engine local."
+            ) from error
+
+    def _started(self) -> types.ModuleType:
+        if self._ray is None:
+            import ray
+
+            if ray.is_initialized():
+                raise DistillError(Code.ENGINE, "this process uses Ray for something else already", "Run it in one of its own.")
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+            # As a job of a client, by Ray's words: else the current folder would be a place for modules in every worker.
+            options["job_config"] = ray.job_config.JobConfig(_client_job=True)
+            loopback = True
+            if self._address is None:
+                self._folder = storage.ScratchFolder()
+                options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
+                options["_temp_dir"] = str(self._folder.path)
+            else:
+                options["address"] = self._address
+                loopback = only_here(*parsed(self._address))
+            with _as_at_start(), _signals_kept(), _on_loopback(loopback):
+                try:
+                    ray.init(**options)
+                except (Exception, SystemExit) as error:
+                    raise self._unusable(str(error)) from error
+            self._ray = ray
+            if self._address is not None:
+                offered = int(ray.cluster_resources().get("CPU", 0))
+                if not offered:
+                    self.close()
+                    raise self._unusable("it offers no CPU")
+                self.workers = self._given or offered
+        return self._ray
+
+    def _unusable(self, why: str) -> DistillError:
+        first = (why.strip().splitlines() or ["it ended without a word"])[0]
+        if self._address is None:
+            return DistillError(Code.ENGINE, f"Ray could not be started: {first}", "`ray start --head` may tell more.")
+        return DistillError(Code.ENGINE, f"the Ray cluster at {self._address} cannot be used: {first}", "Start it again.")
+
+    def close(self) -> None:
+        if self._ray is not None:
+            with _signals_kept():
+                self._ray.shutdown()
+        self._ray = self._folder = None
+
+
+def _task(number: str, order: list[Any], task: Any) -> Any:
+    """Runs in a worker."""
+
+    def fetch() -> tuple[Installation, Job[Any, Any]]:
+        import ray
+
+        found: tuple[Installation, Job[Any, Any]] = ray.get(order[0])
+        return found
+
+    return work(number, fetch, task)
+
+
+def _apart(group: str) -> dict[str, Any]:
+    """Ray keeps tasks of different environments in different processes."""
+    return {"env_vars": {"DISTILL_GROUP": group}} if group else {}
+
+
+def parsed(address: str) -> tuple[str, int]:
+    """Host and port. Raises E-USAGE."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise DistillError(Code.USAGE, f"{address!r} is no address of a Ray cluster", "Give HOST:PORT, as `ray start` prints it.")
+    return host, int(port)
+
+
+def reach(host: str, port: int) -> None:
+    """Raises E-ENGINE unless something answers there."""
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except OSError as error:
+        raise DistillError(
+            Code.ENGINE, f"no Ray cluster answers at {host}:{port}: {error.strerror or error}", "`ray start --head` starts one."
+        ) from error
+
+
+def only_here(host: str, port: int) -> bool:
+    """True for a cluster that listens on the loopback interface alone, such as one that this engine has started."""
+    from ray.util import get_node_ip_address
+
+    try:
+        reach(get_node_ip_address(), port)
+    except DistillError:
+        return host in ("localhost", "127.0.0.1", "::1")
+    return False
+
+
+@contextlib.contextmanager
+def _as_at_start() -> Iterator[None]:
+    """The environment that this process was started with, for the processes that are started now."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT | _QUIET)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; a run that was told to stop ends its unit first."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _on_loopback(wanted: bool) -> Iterator[None]:
+    """Ray listens on all interfaces on Linux, and on the loopback only where this constant of it says so."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not wanted
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before

@@ -1,0 +1,42 @@
+"""What has to be the same in every process that works on one result: the interpreter, every installed version, our own code."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.suite import digest
+
+
+class Installation(NamedTuple):
+    """`code` digests all modules of ours and the data beside them, pipelines too; `versions` are `name==version`."""
+
+    code: str
+    versions: tuple[str, ...]
+
+
+@cache
+def here() -> Installation:
+    """This process's own."""
+    files = digest.package_code()
+    for folder in map(Path, import_module("pytest_distill.pipelines").__path__):
+        files += [(f"pipelines/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*.py")]
+    return Installation(digest.tree_digest(files), digest.installed())
+
+
+def check(theirs: Installation, where: str) -> None:
+    """Raises E-ENGINE, naming what differs, unless this process is installed as the one that sent `theirs`."""
+    ours = here()
+    if ours.versions != theirs.versions:
+        differing = sorted(set(ours.versions) ^ set(theirs.versions))
+        what = f"{', '.join(differing[:6])}{' …' if len(differing) > 6 else ''} on one side only"
+    elif ours.code != theirs.code:
+        what = "other code of pytest-distill"
+    else:
+        return
+    raise DistillError(
+        Code.ENGINE, f"{where} is not installed as this process is: {what}", "Install the same versions on every machine."
+    )
