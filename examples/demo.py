@@ -72,6 +72,12 @@ def main() -> int:
 
 def generate() -> None:
     """A pilot of stage 1, and what the gates say when a rule of the pipeline is broken."""
+    tell(
+        "What a model writes in bulk has to match a gold set: rows that a person wrote, hard cases among them. Without one:"
+    )
+    run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", status=1, folder=GENERATED)
+    run("distill", "gold", "add", "gold.jsonl", "--who", "A. Name", folder=GENERATED)
+    run("distill", "gold", "freeze", folder=GENERATED)
     tell("A base model continues lists of tasks, answers them, and labels both; the labels' log-probabilities decide. 150 rows.")
     run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", folder=GENERATED)
     run("pytest", "-q", "--distill-batch=pilot-1", folder=GENERATED)
@@ -110,6 +116,7 @@ def prepare() -> None:
         storage.write_bytes(DEMO / name, (rows / name).read_bytes())
     storage.write_bytes(policy, (MARK + STRICT).encode())
     storage.write_bytes(GENERATED / "distill.toml", MARK.encode())
+    storage.write_bytes(GENERATED / "gold.jsonl", (rows / "gold.jsonl").read_bytes())
 
 
 def mend() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_distill.policy.bulk import is_bulk_batch, items_of
+
 if TYPE_CHECKING:
     from pytest_distill.contracts.manifest import Manifest, ModelUse
     from pytest_distill.policy.model import Policy
@@ -13,8 +15,12 @@ CLASSES = ("low", "med", "high")
 
 def items(batch: Any) -> int:
     """How many items a batch is about: its rows, or what was planned where that is more."""
-    rows: int = batch.all_rows
-    return max(rows, batch.manifest.counts.planned or 0)
+    return items_of(batch.manifest, batch.all_rows)
+
+
+def is_bulk(batch: Any, policy: Policy) -> bool:
+    """Whether the batch is the outcome of a bulk task, by the policy."""
+    return is_bulk_batch(batch.manifest, batch.all_rows, policy)
 
 
 def is_frontier(model: ModelUse, policy: Policy) -> bool:
@@ -54,7 +60,7 @@ def unallowed(batch: Any, policy: Policy) -> int:
     ]
     if manifest.origin == "ingested":
         return 0
-    if manifest.bulk_kind is not None or items(batch) > policy.bulk.max_items:
+    if is_bulk(batch, policy):
         authorized = manifest.cost_class.declared == "high" and unjustified(manifest) == 0
         return 0 if authorized else len(frontier)
     return sum(not known.purposes for known in frontier)

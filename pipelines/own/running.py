@@ -21,6 +21,8 @@ from pytest_distill.batch.write import BatchWriter
 from pytest_distill.cli import common as shared
 from pytest_distill.contracts.manifest import How
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy import bulk
+from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.receipts import with_receipt
 
 Function = Callable[..., Iterable[dict[str, Any]]]
@@ -36,6 +38,8 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
         inspect.signature(function).bind(source, **keywords)
     except TypeError as error:
         raise DistillError(Code.USAGE, f"{given.pipeline}: {error}", "Its first parameter takes the rows.") from error
+    if parent is None:
+        bulk.refuse_single_tier(workspace, given.count or 0)
     parameters: dict[str, str | int | float | bool | None] = {
         name: value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value, sort_keys=True)
         for name, value in keywords.items()
@@ -59,7 +63,8 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
     ):
         if parent is not None:
             stage.reads(parent.folder)
-        _write(writer, function(source, **keywords), given.pipeline)
+        made = function(source, **keywords)
+        _write(writer, made if parent is not None else _within_one_tier(workspace, made), given.pipeline)
         batch = writer.finish()
         stage.made(batch)
     ledger.append(workspace.ledger, "derived" if parent else "generated", batch=batch.id, sha256=batch.sha256, how=given.pipeline)
@@ -94,6 +99,14 @@ def _rows(parent: Batch | None) -> Iterator[dict[str, Any]]:
         for shard in parent.manifest.shards:
             frame = parent.read_shard(shard, parent.column_names)
             yield from map(orjson.loads, json_lines(frame, parent.manifest.columns))
+
+
+def _within_one_tier(workspace: Workspace, made: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, and a refusal at the first that makes them bulk without a gold set: how many come, a function need not say."""
+    for number, row in enumerate(made, start=1):
+        if number == workspace.policy.bulk.max_items + 1:
+            bulk.refuse_single_tier(workspace, number)
+        yield row
 
 
 def _values(pairs: Sequence[str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from pytest_distill.pipelines.stage1.making import Limits, Making, Watch, wanted
 from pytest_distill.pipelines.stage1.merging import ShortOfRowsError, merge
 from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts
 from pytest_distill.pipelines.stage1.shards import Shard, run_folder
+from pytest_distill.policy import bulk
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.progress import Report, progress
 from pytest_distill.stages.receipts import Stage, with_receipt
@@ -42,6 +43,7 @@ SPARE = 0.05  # of a shard's part
 def run_stage1(given: argparse.Namespace, command: Sequence[str]) -> int:
     workspace = shared.open_workspace(given)
     _check_usage(given)
+    bulk.refuse_single_tier(workspace, given.count)
     folder = run_folder(workspace, given.id)
     if workspace.batch_folder(given.id).exists():
         raise DistillError(

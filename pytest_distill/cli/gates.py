@@ -76,7 +76,7 @@ def run_explain(args: argparse.Namespace) -> None:
         ("reason code", gate.rejects or ""),
         ("severity", facts["severity"]),
         ("applies", _pairs(gate.applies) or "to every batch"),
-        ("allowance", "none, and no policy can give it one" if gate.fixed else "the limits say" if gate.kind == "row" else ""),
+        ("allowance", "fixed: no policy can lower or waive it" if gate.fixed else "the limits say" if gate.kind == "row" else ""),
         ("waived", f"{waiver['reason']} ({waiver['who']}, until {waiver['expires']})" if waiver else "no"),
         ("written in", f"{gate.file}:{gate.line} {gate.function}"),
         *(line for line in (("", text) for text in gate.doc.splitlines()[1:]) if line[1].strip()),

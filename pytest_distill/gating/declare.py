@@ -41,7 +41,7 @@ def gate(
     limits    names and defaults of the bounds; `[gates."<id>"]` in distill.toml overrides them. A row gate also has
               max_rejected_rows (0) and max_rejected_share (unset); setting the share lifts the count
     rows      which rows a batch gate sees: those that remain after quarantine, or all
-    fixed     a row gate whose allowance of zero rejected rows no policy can raise
+    fixed     no policy can make it a warning, waive it, or let it reject rows
     """
     import pytest
 

@@ -197,8 +197,8 @@ def _problems(gate_id: Any, values: dict[str, Any]) -> Iterator[tuple[str, str]]
     rejects = values.get("rejects")
     if rejects is not None and not (isinstance(rejects, str) and re.fullmatch(r"[a-z][a-z0-9_]*", rejects)):
         yield f"has the reason code {rejects!r}", 'A reason code looks like "too_long".'
-    if not isinstance(values.get("fixed", False), bool) or (values.get("fixed") and not rejects):
-        yield f"has fixed={values['fixed']!r}", "Only a row gate, with rejects=, can be fixed=True."
+    if not isinstance(values.get("fixed", False), bool):
+        yield f"has fixed={values['fixed']!r}", "It is True or False."
     yield from _condition_problems(values.get("applies") or {})
     yield from _limit_problems(values.get("limits") or {})
 
@@ -246,7 +246,7 @@ def effective_limits(gate: Declared, policy: Policy) -> dict[str, Any]:
     for name, value in policy.gates.get(gate.id, {}).items():
         place = f'[gates."{gate.id}"] {name}'
         if gate.fixed and name in ("severity", "max_rejected_rows", "max_rejected_share"):
-            raise DistillError(Code.POLICY, f"{place} cannot be set: this gate never has an allowance", "Mend the rows instead.")
+            raise DistillError(Code.POLICY, f"{place} cannot be set: this gate is fixed", "Mend what it finds instead.")
         if name == "severity":
             if value not in ("block", "warn"):
                 raise DistillError(Code.POLICY, f'{place} is "block" or "warn", not {value!r}')
@@ -291,9 +291,7 @@ def check_policy(gates: dict[str, Declared], policy: Policy) -> None:
             )
     for waiver in policy.waivers:
         if gates[waiver.gate].fixed:
-            raise DistillError(
-                Code.POLICY, f"distill.toml waives {waiver.gate}, which never has an allowance", "Mend the rows instead."
-            )
+            raise DistillError(Code.POLICY, f"distill.toml waives {waiver.gate}, which is fixed", "Mend what it finds instead.")
     for gate in gates.values():
         effective_limits(gate, policy)
         for path in _many(gate.applies.get("policy", ())):

@@ -20,10 +20,12 @@ from pytest_distill import clock, storage
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.cli.main import main
 from pytest_distill.contracts.stage1_run import Plan, Unit
+from pytest_distill.policy import gold
 from pytest_distill.policy import workspace as workspaces
 
 NOW = "2026-01-31T12:00:00Z"
 COUNT = "24"
+GOLD = Path(__file__).parents[2] / "fixtures" / "rows" / "gold.jsonl"
 SMALL = ("--lists-per-unit", "2", "--no-progress", "--now", NOW)
 
 
@@ -34,9 +36,16 @@ def taught(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path):
-    """An empty workspace."""
-    (tmp_path / "distill.toml").write_text("schema_version = 1\n")
-    return tmp_path
+    """A workspace with a frozen gold set and nothing else."""
+    return two_tiers(tmp_path)
+
+
+def two_tiers(folder: Path) -> Path:
+    (folder / "distill.toml").write_text("schema_version = 1\n")
+    workspace = workspaces.load(folder)
+    gold.add(workspace, GOLD, who="A. Name", model=None)
+    gold.freeze(workspace)
+    return folder
 
 
 @pytest.fixture
@@ -73,8 +82,7 @@ def distill(taught, capfd, monkeypatch):
 @pytest.fixture(scope="session")
 def plain(taught, tmp_path_factory):
     """The workspace of an undisturbed run."""
-    place = tmp_path_factory.mktemp("plain")
-    (place / "distill.toml").write_text("schema_version = 1\n")
+    place = two_tiers(tmp_path_factory.mktemp("plain"))
     done = started(place, taught)
     told = done.communicate(timeout=300)[1]
     assert done.returncode == 0, told
@@ -212,8 +220,7 @@ def test_batch_size_and_workers_change_no_text_and_no_decision(plain, place, dis
 
 
 def test_shards_made_one_by_one_are_those_made_in_one_go(place, distill, tmp_path_factory, plain):
-    other = tmp_path_factory.mktemp("other")
-    (other / "distill.toml").write_text("schema_version = 1\n")
+    other = two_tiers(tmp_path_factory.mktemp("other"))
     assert distill(other, "--shards", "3", "--device", "cpu,cpu")[0] == 0
     status, told = distill(place, "--shards", "3", "--shard", "2")
     assert (status, "left: 0, 1" in told) == (0, True)
@@ -312,6 +319,15 @@ def test_refusals_are_one_line(place, distill, words, code):
     assert not (place / ".distill" / "stage1" / "p" / "shard-00000-of-00001").exists()
 
 
+def test_bulk_of_a_single_tier_is_refused_before_the_model_is_opened(tmp_path, distill):
+    (tmp_path / "distill.toml").write_text("schema_version = 1\n")
+    status, told = distill(tmp_path, "--model", "no/such-model", count="51")
+    assert (status, told.count("\n")) == (1, 1)
+    assert "E-GOLD]: more than 50 items is bulk, and there is no frozen gold set" in told
+    assert "E-MODEL" in distill(tmp_path, "--model", "no/such-model", count="50")[1]
+    assert not (tmp_path / ".distill" / "stage1").exists()
+
+
 def test_scaling_needs_a_pilot_that_is_sealed_and_not_one_that_says_so(plain, distill):
     """The undisturbed run was never judged; a pilot of 24 rows would not pass either."""
     status, told = distill(plain, "--purpose", "scale", "--pilot", "p", "--id", "s")
@@ -351,11 +367,13 @@ def test_the_plan_holds_no_path_of_this_machine(plain, taught):
 # -- the page --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_says_what_happens(taught, place, monkeypatch):
+def test_the_page_says_what_happens(taught, tmp_path, monkeypatch):
     """The commands of docs/stage1.md, in the order in which it shows them."""
     root = Path(__file__).parents[2]
     monkeypatch.syspath_prepend(root / "tests" / "docs")
     from snippets import run_page
 
-    shutil.copytree(taught, place / "model")
-    assert run_page((root / "docs" / "stage1.md").read_text(), place) == 9
+    (tmp_path / "distill.toml").write_text("schema_version = 1\n")
+    shutil.copytree(taught, tmp_path / "model")
+    shutil.copy(GOLD, tmp_path / "gold.jsonl")
+    assert run_page((root / "docs" / "stage1.md").read_text(), tmp_path) == 12

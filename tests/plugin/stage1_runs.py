@@ -30,10 +30,13 @@ from pytest_distill.contracts.stage1 import (
     Thresholds,
 )
 from pytest_distill.pipelines.stage1.batch import write_stage1_batch
+from pytest_distill.policy import gold
 from pytest_distill.policy import workspace as workspaces
+from pytest_distill.suite.declared import suite_folder
 
 COMMIT, LOADER, NOW = "a" * 40, "sha256:" + "b" * 64, "2026-01-31T12:00:00Z"
 BUDGET = 400  # max_new_tokens
+GOLD = suite_folder().parent / "fixtures" / "rows" / "gold.jsonl"
 # What a base model goes on to write: it takes each prompt for the beginning of a list or a page.
 OUTPUTS = {
     "pig_latin": ". Translate this sentence into French: good morning. Translate this sentence into German: good night, all.",
@@ -166,9 +169,13 @@ def session(**changes: Any) -> SessionManifest:
 def write(
     root: Path, name: str, candidates: Sequence[Candidate], about: SessionManifest, *, parents: tuple[str, ...] = ()
 ) -> Batch:
-    """The batch that the generation run would write of these candidates."""
+    """The batch that the generation run would write of these candidates, in a workspace with a gold set."""
+    workspace = workspaces.load(root)
+    if gold.frozen(workspace) is None:
+        gold.add(workspace, GOLD, who="A. Name", model=None)
+        gold.freeze(workspace)
     return write_stage1_batch(
-        workspaces.load(root), name, candidates, about, what="a run", why="to test", thresholds=Thresholds(), unit="tokens",
+        workspace, name, candidates, about, what="a run", why="to test", thresholds=Thresholds(), unit="tokens",
         planned=sum(c.candidate_status == "kept" for c in candidates), seed=1, models=(ModelUse(name="base", revision="r1"),),
         parameters={}, parents=parents,
     )  # fmt: skip

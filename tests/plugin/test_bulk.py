@@ -26,20 +26,44 @@ def declare(bench: Bench, rows: int, **changes: object) -> None:
 
 def test_51_generated_items_want_a_gold_set(bench: Bench) -> None:
     declare(bench, 51, origin="generated")
-    assert bench.judge().status("bulk.gold") == "warned"
+    ended = bench.judge()
+    assert (ended.status("bulk.gold"), ended.sealed) == ("failed", False)
     made = workspace.load(bench.root)
     gold.add(made, SHIPPED, who="Ada", model=None)
     gold.freeze(made)
     assert bench.judge().status("bulk.gold") == "passed"
 
 
-def test_50_generated_items_do_not_and_a_policy_can_make_it_binding(bench: Bench) -> None:
-    bench.policy('[gates."bulk.gold"]\nseverity = "block"\n')
+def test_50_generated_items_do_not_and_a_policy_may_say_less(bench: Bench) -> None:
     declare(bench, 50, origin="generated")
     assert bench.judge().status("bulk.gold") == "passed"
-    bench.policy('[bulk]\nmax_items = 49\n[gates."bulk.gold"]\nseverity = "block"\n')
+    bench.policy("[bulk]\nmax_items = 49\n")
     ended = bench.judge()
     assert (ended.status("bulk.gold"), ended.sealed) == ("failed", False)
+
+
+def test_what_a_model_makes_of_a_dataset_wants_a_gold_set_whatever_its_size(bench: Bench) -> None:
+    declare(bench, 3, origin="derived")
+    assert bench.judge().status("bulk.gold") == "passed", "no model had a part in it"
+    how = {"pipeline": "own", "models": [{"name": "small", "revision": "1"}]}
+    declare(bench, 3, origin="derived", how=how)
+    assert bench.judge().status("bulk.gold") == "failed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[gates."bulk.gold"]\nseverity = "warn"\n',
+        '[[waivers]]\ngate = "bulk.gold"\nreason = "in a hurry"\nwho = "Ada"\nexpires = 2099-01-01\n',
+    ],
+)
+def test_no_policy_allows_a_single_tier(bench: Bench, text: str) -> None:
+    bench.policy(text)
+    declare(bench, 51, origin="generated")
+    ended = bench.judge()
+    assert "bulk.gold" in ended.err + ended.out
+    assert "fixed" in ended.err + ended.out
+    assert not ended.sealed
 
 
 def test_used_cost_above_the_declared_class_fails(bench: Bench) -> None:

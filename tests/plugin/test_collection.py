@@ -39,7 +39,7 @@ def test_an_unmarked_test_in_a_gates_folder_taints_the_run(bench: Bench) -> None
         ('@gate("own.x", limits={"bound": 1e999})\ndef test_x(): pass', "has the limit bound=inf"),
         ('@gate("own.x", limits={"bound": {"a": 1}})\ndef test_x(): pass', "has the limit bound={'a': 1}"),
         ('@gate("own.x", limits={"severity": 1})\ndef test_x(): pass', "has a limit of its own called severity"),
-        ('@gate("own.x", fixed=True)\ndef test_x(): pass', "has fixed=True"),
+        ('@gate("own.x", fixed=1)\ndef test_x(): pass', "has fixed=1"),
         ('mine = gate("own.x")\n@mine\ndef test_x(): pass', "uses gate otherwise than to decorate a test"),
         ("def test_x(:\n    pass", "test_own.py does not parse"),
     ],

@@ -10,7 +10,10 @@ import pytest
 
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.cli.main import main
+from pytest_distill.policy import gold, workspace
+from pytest_distill.suite.declared import suite_folder
 
+SHIPPED = suite_folder().parent / "fixtures" / "rows" / "gold.jsonl"
 Distill = Callable[..., tuple[int, str]]
 SOURCE = """
 def shout(rows, *, mark="!", count=None):
@@ -63,6 +66,21 @@ def test_a_function_may_make_rows_of_nothing(tmp_path: Path, distill: Distill) -
     batch = open_batch(tmp_path / "batches" / "numbers")
     assert (batch.manifest.origin, batch.manifest.counts.planned, batch.manifest.seed) == ("generated", 4, 7)
     assert batch.column("response").to_list() == ["7", "8", "9", "10"]
+
+
+@pytest.mark.parametrize("count", ["--count", "--set"])
+def test_bulk_of_a_single_tier_is_refused_and_51_rows_are_bulk(tmp_path: Path, distill: Distill, count: str) -> None:
+    """Before the function is called where the number is planned, at the row that is too much where it is not."""
+    told = ["50", "51"] if count == "--count" else ["count=50", "count=51"]
+    assert distill("count_up", "--id", "fifty", count, told[0])[0] == 0
+    status, line = distill("count_up", "--id", "more", count, told[1])
+    assert (status, line.count("\n")) == (1, 1)
+    assert "E-GOLD]: more than 50 items is bulk" in line
+    assert not (tmp_path / "batches" / "more").exists()
+    made = workspace.load(tmp_path)
+    gold.add(made, SHIPPED, who="Ada", model=None)
+    gold.freeze(made)
+    assert distill("count_up", "--id", "more", count, told[1])[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_policy_sets_what_is_there_and_of_its_kind() -> None:
 
 @pytest.mark.parametrize("name", ["max_rejected_rows", "max_rejected_share", "severity"])
 def test_a_fixed_gate_has_no_allowance(name: str) -> None:
-    with pytest.raises(DistillError, match="this gate never has an allowance") as caught:
+    with pytest.raises(DistillError, match="this gate is fixed") as caught:
         effective_limits(gate_of(rejects="x", fixed=True), policy_of(**{name: "warn" if name == "severity" else 1}))
     assert caught.value.code is Code.POLICY
 

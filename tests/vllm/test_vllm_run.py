@@ -14,6 +14,8 @@ from taught import save_taught
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.contracts.stage1 import SESSION, SessionManifest
 
+GOLD = Path(__file__).parents[2] / "fixtures" / "rows" / "gold.jsonl"
+
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
@@ -31,6 +33,8 @@ def run(place: Path, *words: str) -> str:
 def test_a_pilot_on_vllm_is_judged_and_sealed(taught, tmp_path):
     (tmp_path / "distill.toml").write_text("schema_version = 1\n")
     place = ("--workspace", str(tmp_path))
+    run(tmp_path, "pytest_distill.cli.main", *place, "gold", "add", str(GOLD), "--who", "A. Name")
+    run(tmp_path, "pytest_distill.cli.main", *place, "gold", "freeze")
     made = ("--id", "p", "--count", "100", "--model", str(taught), "--backend", "vllm", "--lists-per-unit", "20", "--no-progress")
     told = run(tmp_path, "pytest_distill.cli.main", *place, "run", "stage1", *made)
     assert "p: 100 rows kept of" in told
