@@ -72,9 +72,7 @@ def main() -> int:
 
 def generate() -> None:
     """A pilot of stage 1, and what the gates say when a rule of the pipeline is broken."""
-    tell(
-        "What a model writes in bulk has to match a gold set: rows that a person wrote, hard cases among them. Without one:"
-    )
+    tell("What a model writes in bulk has to match a gold set: rows that a person wrote, hard cases among them. Without one:")
     run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", status=1, folder=GENERATED)
     run("distill", "gold", "add", "gold.jsonl", "--who", "A. Name", folder=GENERATED)
     run("distill", "gold", "freeze", folder=GENERATED)
