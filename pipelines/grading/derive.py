@@ -26,7 +26,7 @@ from pytest_distill.policy.workspace import Workspace
 
 EVENT = "derived"
 # What a batch is answerable for stays with its rows, unless the caller says something else.
-_INHERITED = ("bulk_kind", "cost_class", "justification", "authorization", "mapping", "seed", "spec_version", "spec_sha256")
+_INHERITED = ("cost_class", "justification", "authorization", "mapping", "seed", "spec_version", "spec_sha256")
 
 
 class Rejection(NamedTuple):
@@ -70,6 +70,7 @@ def derived(
         "why": why,
         "how": how,
         "parents": (parent.sha256,),
+        "bulk_kind": "labelling",
     }
     with BatchWriter(
         workspace.batch_folder(new_id), planned=parent.rows, command=command, **{**inherited, **facts, **identity}

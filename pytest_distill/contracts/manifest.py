@@ -13,6 +13,8 @@ from pydantic import Field, StringConstraints, model_validator
 from pytest_distill.contracts.base import Contract
 
 Kind = Literal["sft", "preference", "rag", "text", "evidence", "tokens"]
+# The seven kinds of work that the bulk contract names.
+BulkKind = Literal["expansion", "variants", "formatting", "transforms", "templates", "labelling", "synthetic"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BatchId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -116,7 +118,7 @@ class Manifest(Contract):
     id: BatchId
     kind: Kind
     origin: Literal["generated", "ingested", "derived"]
-    bulk_kind: str | None = None
+    bulk_kind: BulkKind | None = None
     what: str
     why: str
     how: How

@@ -24,8 +24,9 @@ def items_of(manifest: Manifest, rows: int) -> int:
 
 
 def is_generated(manifest: Manifest) -> bool:
-    """Whether the rows were made here: out of nothing, or by a model out of other rows."""
-    return manifest.origin == "generated" or (manifest.origin == "derived" and bool(manifest.how.models))
+    """Whether the rows were made here: out of nothing, or by a model out of other rows. Labels make no row."""
+    derived = manifest.origin == "derived" and bool(manifest.how.models) and manifest.bulk_kind != "labelling"
+    return derived or manifest.origin == "generated"
 
 
 def is_bulk_batch(manifest: Manifest, rows: int, policy: Policy) -> bool:
