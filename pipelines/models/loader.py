@@ -1,4 +1,4 @@
-"""CleanModelLoader: the only door to a base model. Local paths first, safetensors only, no code of the model, no template."""
+"""Checkpoints: local paths first, safetensors only, no code of theirs. CleanModelLoader opens base models, without template."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Provenance:
         return ModelUse(name=self.model_name, revision=self.model_revision, weights_sha256=self.weights_sha256)
 
 
-class CleanModelLoader:
-    """Finds a checkpoint and loads it clean.
+class Checkpoint:
+    """A checkpoint that holds data and no code: safetensors, a tokenizer, and which bytes they are.
 
     `name` is a folder, a folder under $DISTILL_MODELS, or a name of the Hugging Face cache; nothing is downloaded unless
     `download` says so. With `tokenizer_only` it need hold no weights: those are a server's. Raises E-MODEL when there is none or
@@ -54,7 +54,7 @@ class CleanModelLoader:
         self.name = name
         self.folder = _find(name, revision, download=download)
         _refuse_code(self.folder, tokenizer_only=tokenizer_only)
-        self.guard = InputGuard(_tokenizer(self.folder))
+        self.tokenizer = _tokenizer(self.folder)
 
     def provenance(self) -> Provenance:
         """Hashes every weight file, which takes a second for each gigabyte or so."""
@@ -68,28 +68,15 @@ class CleanModelLoader:
             model_name=self.folder.name if Path(self.name).is_dir() else self.name,
             model_revision=snapshot if _REVISION.fullmatch(snapshot) else f"sha256:{digest}",
             weights_sha256=digest,
-            tokenizer_name=type(self.guard.tokenizer).__name__,
+            tokenizer_name=type(self.tokenizer).__name__,
             tokenizer_hash=storage.sha256_file(self.folder / "tokenizer.json"),
             loader_version=loader_version(),
             quantization=str(quantization.get("quant_method", "unknown")) if isinstance(quantization, dict) else None,
         )
 
-    def served(self, model: str, revision: str | None) -> Provenance:
-        """Of a model that a server holds under the name `model`, with this tokenizer; the revision is what the user says."""
-        return Provenance(
-            model_name=model,
-            model_revision=revision or "served",
-            weights_sha256=None,
-            tokenizer_name=type(self.guard.tokenizer).__name__,
-            tokenizer_hash=storage.sha256_file(self.folder / "tokenizer.json"),
-            loader_version=loader_version(),
-        )
-
-    def load(self, *, device: str = "cpu", dtype: Dtype = "float32", batch_size: int = 32) -> TorchBackend:
-        """The model in this process, behind the protocol of backends. float32 keeps results free of the batch's make-up."""
+    def model(self, *, device: str = "cpu", dtype: Dtype = "float32") -> Any:
+        """The model itself, in evaluation mode: for what decodes or judges in another way than base models do."""
         torch, transformers = require("torch"), require("transformers")
-        from pytest_distill.pipelines.models.torch_backend import TorchBackend
-
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 self.folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
@@ -98,7 +85,32 @@ class CleanModelLoader:
             raise DistillError(
                 Code.MODEL, f"{self.name} does not load: {error}", "Name a causal language model in safetensors."
             ) from error
-        return TorchBackend(model.to(device).eval(), self.guard, batch_size=batch_size)
+        return model.to(device).eval()
+
+
+class CleanModelLoader(Checkpoint):
+    """The only door to a base model: a checkpoint whose every input passes the guard, its chat template cleared."""
+
+    def __init__(self, name: str, *, revision: str | None = None, download: bool = False, tokenizer_only: bool = False) -> None:
+        super().__init__(name, revision=revision, download=download, tokenizer_only=tokenizer_only)
+        self.guard = InputGuard(self.tokenizer)
+
+    def served(self, model: str, revision: str | None) -> Provenance:
+        """Of a model that a server holds under the name `model`, with this tokenizer; the revision is what the user says."""
+        return Provenance(
+            model_name=model,
+            model_revision=revision or "served",
+            weights_sha256=None,
+            tokenizer_name=type(self.tokenizer).__name__,
+            tokenizer_hash=storage.sha256_file(self.folder / "tokenizer.json"),
+            loader_version=loader_version(),
+        )
+
+    def load(self, *, device: str = "cpu", dtype: Dtype = "float32", batch_size: int = 32) -> TorchBackend:
+        """The model in this process, behind the protocol of backends. float32 keeps results free of the batch's make-up."""
+        from pytest_distill.pipelines.models.torch_backend import TorchBackend
+
+        return TorchBackend(self.model(device=device, dtype=dtype), self.guard, batch_size=batch_size)
 
 
 def loader_version() -> str:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import math
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.models.backend import Completion, Sampling, cut_at_stop
+from pytest_distill.pipelines.models.endpoint import Endpoint
 from pytest_distill.pipelines.models.guards import InputGuard
 from pytest_distill.pipelines.models.vllm_backend import completion, request
 
@@ -36,14 +35,10 @@ class ServerBackend:
     def __init__(
         self, url: str, model: str, guard: InputGuard, *, key: str | None = None, workers: int = 8, timeout: float = 120.0
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise DistillError(Code.SERVER, f"{url!r} is no http address", "Example: http://localhost:8000/v1")
-        self._base = url.rstrip("/")
+        self._endpoint = Endpoint(url, key=key, timeout=timeout)
         self._model = model
         self.guard = guard
-        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         self._workers = workers
-        self._timeout = timeout
         self._vllm: bool | None = None  # not asked yet
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -79,12 +74,12 @@ class ServerBackend:
         """Asks the server once what it is, and refuses one that says it serves other models than ours."""
         if self._vllm is None:
             try:
-                with self._open("/models") as response:
+                with self._endpoint.open("/models") as response:
                     served = [(str(model["id"]), model.get("owned_by")) for model in json.load(response)["data"]]
             except urllib.error.HTTPError:
                 served = []  # it has no list
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-                raise self._unusable(error) from error
+                raise self._endpoint.unusable(error) from error
             names = [name for name, _ in served]
             if served and self._model not in names:
                 raise DistillError(
@@ -97,7 +92,7 @@ class ServerBackend:
         ids = choice.get("token_ids")
         if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
             raise DistillError(Code.SERVER, "vLLM's answer holds no token ids", "Serve with vLLM 0.11 or newer.")
-        return completion(ids, choice.get("finish_reason"), choice.get("stop_reason"), sampling.stop, self.guard)
+        return completion(ids, choice.get("finish_reason"), choice.get("stop_reason"), sampling.stop, self.guard.tokenizer)
 
     def _completion(self, choice: dict[str, Any], sampling: Sampling) -> Completion:
         text, reason = choice.get("text"), choice.get("finish_reason")
@@ -113,30 +108,9 @@ class ServerBackend:
             return list(pool.map(self._post, bodies))
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        try:
-            with self._open("/completions", {"model": self._model, "stream": False, **body}) as response:
-                answer = json.load(response)
-            choice = answer["choices"][0]
-        except urllib.error.HTTPError as error:
-            detail = error.read(500).decode("utf-8", "replace")
-            raise DistillError(
-                Code.SERVER, f"the server answered {error.code}: {detail}", "Check its log and the model's name."
-            ) from error
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise self._unusable(error) from error
-        if not isinstance(choice, dict):
-            raise DistillError(
-                Code.SERVER, "an answer whose choice is no object", "The server does not speak the completions protocol."
-            )
+        answer = self._endpoint.post("/completions", {"model": self._model, "stream": False, **body})
+        choice: dict[str, Any] = answer["choices"][0]
         return choice
-
-    def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        asked = urllib.request.Request(self._base + path, data=data, headers=self._headers)  # noqa: S310  # the scheme was checked
-        return urllib.request.urlopen(asked, timeout=self._timeout)  # noqa: S310
-
-    def _unusable(self, error: Exception) -> DistillError:
-        return DistillError(Code.SERVER, f"no usable answer from {self._base}: {error!r}", "Is the server up, and is it /v1?")
 
 
 def _logprobs(choice: dict[str, Any], tokens: Sequence[str]) -> tuple[float, ...]:

@@ -7,9 +7,10 @@ handed to every row; the rest is padded on the left, between the shared part and
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -19,47 +20,54 @@ from pytest_distill.pipelines.models.guards import InputGuard
 MIN_SHARED = 8  # tokens; below, sharing costs more than it saves
 
 
+class Constraint(Protocol):
+    """What an item's text has to be, token by token (see `constrained`)."""
+
+    def forbid(self, scores: torch.Tensor) -> None:
+        """Sets the scores (vocabulary,) of tokens that cannot come next to -inf."""
+
+    def take(self, token: int) -> bool:
+        """Moves on by a token; True when nothing can follow."""
+
+
 @dataclass
 class _Row:
     """One item that is being generated."""
 
     ids: list[int]
     generator: torch.Generator
+    constraint: Constraint | None = None
     new: list[int] = field(default_factory=list)
     text: str = ""
     finish: FinishReason | None = None
 
 
-class TorchBackend:
-    """A transformers causal language model behind the protocol `Backend`. Get one from `CleanModelLoader.load`."""
+class TorchDecoder:
+    """Token ids in, completions out: our own decoding of a transformers causal language model."""
 
-    def __init__(self, model: Any, guard: InputGuard, *, batch_size: int = 32) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int = 32) -> None:
         self._model = model
-        self.guard = guard
+        self._tokenizer = tokenizer
         self.batch_size = batch_size
-        self._ends = {guard.tokenizer.eos_token_id} - {None}
+        # transformers renamed it in 5.24 or before, and warns of the old name
+        self._cache_name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+        self.ends = {tokenizer.eos_token_id} - {None}
         configured = model.generation_config.eos_token_id
-        self._ends |= set(configured) if isinstance(configured, list) else {configured} - {None}
+        self.ends |= set(configured) if isinstance(configured, list) else {configured} - {None}
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
-
-    def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
-        wanted = self.guard.single_tokens(tokens)
-        encoded = self.guard.encode(prompts)
-        found: list[tuple[float, ...]] = [()] * len(prompts)
-        with torch.inference_mode():
-            shared, prefix = self._prefix(encoded)
-            for places in self._chunks(encoded):
-                logits, _, _ = self._read([encoded[place] for place in places], shared, prefix)
-                logprobs = torch.log_softmax(logits.double(), dim=-1)[:, wanted].clamp(max=0.0)
-                for place, values in zip(places, logprobs.tolist(), strict=True):
-                    found[place] = tuple(values)
-        return found
-
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        encoded = self.guard.encode(prompts)
-        rows = [_Row(ids, torch.Generator().manual_seed(seed)) for ids, seed in zip(encoded, seeds, strict=True)]
+    def complete(
+        self,
+        encoded: list[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        constraints: Sequence[Constraint | None] | None = None,
+    ) -> list[Completion]:
+        """One completion for each prompt of token ids, sampled with the seed and held to the constraint of its position."""
+        held = constraints or [None] * len(encoded)
+        rows = [
+            _Row(ids, torch.Generator().manual_seed(seed), constraint)
+            for ids, seed, constraint in zip(encoded, seeds, held, strict=True)
+        ]
         with torch.inference_mode():
             shared, prefix = self._prefix(encoded)
             for places in self._chunks(encoded):
@@ -79,21 +87,23 @@ class TorchBackend:
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = mask.sum(dim=1, keepdim=True) - 1
             ids = torch.tensor(chosen, device=mask.device).unsqueeze(1)
-            output = self._model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
-            logits = output.logits[:, -1].float().cpu()
+            logits, cache = self._forward(ids, mask, positions, cache)
 
     def _end(self, row: _Row) -> int:
         return row.new[-1] if row.new else row.ids[-1]  # fills the place of a row that has ended; nothing reads what follows
 
     def _append(self, row: _Row, token: int, sampling: Sampling) -> None:
-        if token in self._ends:
+        if token in self.ends:
             row.finish = "stop"
             return
         row.new.append(token)
-        row.text = self.guard.tokenizer.decode(row.new, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        done = row.constraint is not None and row.constraint.take(token)
+        row.text = self._tokenizer.decode(row.new, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         stopped = cut_at_stop(row.text, sampling.stop)
         if stopped is not None:
             row.text, row.finish = stopped, "stop"
+        elif done:
+            row.finish = "stop"
         elif len(row.new) >= sampling.max_new_tokens:
             row.finish = "length"
 
@@ -104,6 +114,9 @@ class TorchBackend:
         bound by 1e-7 or so, where a walk by rank would swap neighbours.
         """
         scores = logits.double()
+        if row.constraint is not None:
+            scores = scores.clone()
+            row.constraint.forbid(scores)
         if sampling.repetition_penalty != 1.0:
             seen = torch.tensor(sorted({*row.ids, *row.new}))
             values = scores[seen]
@@ -125,7 +138,7 @@ class TorchBackend:
         if not shared:
             return 0, None
         ids = torch.tensor([encoded[0][:shared]], device=self._model.device)
-        return shared, self._model(ids, use_cache=True, logits_to_keep=1).past_key_values
+        return shared, self._forward(ids, None, None, None)[1]
 
     def _read(self, prompts: list[list[int]], shared: int, prefix: Any) -> tuple[torch.Tensor, Any, torch.Tensor]:
         """Logits at the last position of each prompt (rows, vocabulary) in float32, the cache behind it, and its mask."""
@@ -139,17 +152,50 @@ class TorchBackend:
         if prefix is not None:
             cache = copy.deepcopy(prefix)
             cache.batch_repeat_interleave(len(prompts))
+        logits, cache = self._forward(ids.to(device), mask.to(device), positions.to(device), cache)
+        return logits, cache, mask.to(device)
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor | None, cache: Any
+    ) -> tuple[torch.Tensor, Any]:
+        """Logits behind the last token of each row, in float32, and the cache that holds it."""
         output = self._model(
-            ids.to(device), attention_mask=mask.to(device), position_ids=positions.to(device), past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-        return output.logits[:, -1].float().cpu(), output.past_key_values, mask.to(device)
+            ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1, **{self._cache_name: cache}
+        )
+        return output.logits[:, -1].float().cpu(), getattr(output, self._cache_name)
 
     def _chunks(self, encoded: list[list[int]]) -> Iterator[list[int]]:
         """Places of prompts of like length, batch by batch."""
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place]))
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
+
+
+class TorchBackend(TorchDecoder):
+    """A transformers causal language model behind the protocol `Backend`. Get one from `CleanModelLoader.load`."""
+
+    def __init__(self, model: Any, guard: InputGuard, *, batch_size: int = 32) -> None:
+        super().__init__(model, guard.tokenizer, batch_size=batch_size)
+        self.guard = guard
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
+        wanted = self.guard.single_tokens(tokens)
+        encoded = self.guard.encode(prompts)
+        found: list[tuple[float, ...]] = [()] * len(prompts)
+        with torch.inference_mode():
+            shared, prefix = self._prefix(encoded)
+            for places in self._chunks(encoded):
+                logits, _, _ = self._read([encoded[place] for place in places], shared, prefix)
+                logprobs = torch.log_softmax(logits.double(), dim=-1)[:, wanted].clamp(max=0.0)
+                for place, values in zip(places, logprobs.tolist(), strict=True):
+                    found[place] = tuple(values)
+        return found
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        return self.complete(self.guard.encode(prompts), sampling, seeds)
 
 
 def _shared(encoded: list[list[int]]) -> int:

@@ -37,43 +37,23 @@ _CPU_DEFAULTS: Final = {"VLLM_CPU_KVCACHE_SPACE": "4", "TORCHDYNAMO_DISABLE": "1
 _CPU_ENGINE: Final = {"enforce_eager": True, "enable_chunked_prefill": False}
 
 
-class VllmBackend:
-    """A vLLM engine behind the protocol `Backend`. Get one from `open_model(ModelChoice(backend="vllm", ...))`."""
+class VllmEngine:
+    """Token ids in, vLLM's outputs out."""
 
-    def __init__(self, engine: Any, parameters: Any, guard: InputGuard) -> None:
+    def __init__(self, engine: Any, parameters: Any) -> None:
         """`engine` is a `vllm.LLM`, `parameters` vLLM's class `SamplingParams`."""
         self._engine = engine
         self._parameters = parameters
-        self.guard = guard
-        self._room: int = engine.llm_engine.model_config.max_model_len
+        self.room: int = engine.llm_engine.model_config.max_model_len
         self._lock = threading.Lock()  # requests with and without logprobs in one batch confuse vLLM
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
-
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        encoded = self.guard.encode(prompts)
-        answers = self._run(encoded, [request(sampling, seed) for _, seed in zip(encoded, seeds, strict=True)])
-        return [
-            completion(answer.token_ids, answer.finish_reason, answer.stop_reason, sampling.stop, self.guard)
-            for answer in answers
-        ]
-
-    def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
-        """Of these tokens alone, normalised over the whole vocabulary, before any penalty: none is too unlikely to be told."""
-        wanted = self.guard.single_tokens(tokens)
-        encoded = self.guard.encode(prompts)
-        asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": sorted(set(wanted)), "detokenize": False}
-        answers = self._run(encoded, [asked] * len(encoded))
-        return [_finite([answer.logprobs[0][token].logprob for token in wanted]) for answer in answers]
-
-    def _run(self, encoded: Sequence[list[int]], asked: Sequence[dict[str, Any]]) -> list[Any]:
+    def run(self, encoded: Sequence[list[int]], asked: Sequence[dict[str, Any]]) -> list[Any]:
         """One output for each prompt, in order. Raises E-PROMPT for one that the model has no room for."""
         for ids, parameters in zip(encoded, asked, strict=True):
-            if not ids or len(ids) + parameters["max_tokens"] > self._room:
+            if not ids or len(ids) + parameters["max_tokens"] > self.room:
                 raise DistillError(
                     Code.PROMPT,
-                    f"a prompt of {len(ids)} tokens, and {parameters['max_tokens']} to follow, with room for 1 to {self._room}",
+                    f"a prompt of {len(ids)} tokens, and {parameters['max_tokens']} to follow, with room for 1 to {self.room}",
                     "Shorten the prompt or the budget of new tokens.",
                 )
         if not encoded:
@@ -83,6 +63,33 @@ class VllmBackend:
             self._engine.reset_prefix_cache()  # or a resumed run would round otherwise than one that was not interrupted
             done = self._engine.generate(prompts, [self._parameters(**p) for p in asked], use_tqdm=False)
         return [output.outputs[0] for output in done]
+
+
+class VllmBackend(VllmEngine):
+    """A vLLM engine behind the protocol `Backend`. Get one from `open_model(ModelChoice(backend="vllm", ...))`."""
+
+    def __init__(self, engine: Any, parameters: Any, guard: InputGuard) -> None:
+        super().__init__(engine, parameters)
+        self.guard = guard
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.guard.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        encoded = self.guard.encode(prompts)
+        answers = self.run(encoded, [request(sampling, seed) for _, seed in zip(encoded, seeds, strict=True)])
+        return [
+            completion(answer.token_ids, answer.finish_reason, answer.stop_reason, sampling.stop, self.guard.tokenizer)
+            for answer in answers
+        ]
+
+    def next_token_logprobs(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[tuple[float, ...]]:
+        """Of these tokens alone, normalised over the whole vocabulary, before any penalty: none is too unlikely to be told."""
+        wanted = self.guard.single_tokens(tokens)
+        encoded = self.guard.encode(prompts)
+        asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": sorted(set(wanted)), "detokenize": False}
+        answers = self.run(encoded, [asked] * len(encoded))
+        return [_finite([answer.logprobs[0][token].logprob for token in wanted]) for answer in answers]
 
 
 def request(sampling: Sampling, seed: int) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def request(sampling: Sampling, seed: int) -> dict[str, Any]:
 
 
 def completion(
-    ids: Sequence[int], finish_reason: str | None, stop_reason: int | str | None, stop: Sequence[str], guard: InputGuard
+    ids: Sequence[int], finish_reason: str | None, stop_reason: int | str | None, stop: Sequence[str], tokenizer: Any
 ) -> Completion:
     """vLLM's answer in our terms: its tokens up to the one that completes the first stop string, or up to the end of sequence.
 
@@ -120,7 +127,7 @@ def completion(
         raise DistillError(Code.MODEL, f"vLLM ended a completion for {finish_reason!r}", "See its log; VLLM_LOGGING_LEVEL=INFO.")
 
     def decode(part: list[int]) -> str:
-        return str(guard.tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     kept = list(ids)
     if finish_reason == "stop" and not isinstance(stop_reason, str):
@@ -153,12 +160,17 @@ def open_vllm(choice: ModelChoice) -> Opened:
     from pytest_distill.pipelines.models.registry import Opened, located, named
 
     loader = CleanModelLoader(located(choice.model), revision=choice.revision)
+    vllm, engine = open_engine(loader.folder, choice)
+    backend = VllmBackend(engine, vllm.SamplingParams, loader.guard)
+    return Opened(backend, loader.guard, named(loader.provenance(), choice.model))
+
+
+def open_engine(folder: Path, choice: ModelChoice) -> tuple[Any, Any]:
+    """The library and a `vllm.LLM` of the checkpoint in `folder`, on the device of `choice`. Raises as `open_vllm` does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # vLLM's, about its own imports
         vllm = _vllm(choice.device)
-        engine = _engine(vllm, loader.folder, choice)
-    backend = VllmBackend(engine, vllm.SamplingParams, loader.guard)
-    return Opened(backend, loader.guard, named(loader.provenance(), choice.model))
+        return vllm, _engine(vllm, folder, choice)
 
 
 def _engine(vllm: Any, folder: Path, choice: ModelChoice) -> Any:

@@ -1,4 +1,4 @@
-"""A small server of the completions protocol for one checkpoint: `serve.py FOLDER` prints its address and serves on."""
+"""A small server of OpenAI's protocol for one checkpoint: `serve.py FOLDER` prints its address and serves on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import torch
 
 from pytest_distill.pipelines.models.backend import Sampling
+from pytest_distill.pipelines.models.judging import open_judge
 from pytest_distill.pipelines.models.loader import CleanModelLoader
+from pytest_distill.pipelines.models.registry import ModelChoice
 
 BACKEND = CleanModelLoader(sys.argv[1]).load()
 TOKENIZER = BACKEND.guard.tokenizer
+JUDGE = open_judge(ModelChoice(model=sys.argv[1]))
 LOCK = threading.Lock()
+# A question that holds one of these is answered as a server in that state would.
+STATES = {
+    "be another model": {"model": "another"},
+    "refuse": {"choices": [{"message": {"content": None, "refusal": "I will not."}, "finish_reason": "stop"}]},
+    "forget usage": {"usage": None},
+}
+
+
+def chat(body: dict) -> dict:
+    (message,) = body["messages"]
+    schema = body["response_format"]["json_schema"]["schema"]
+    asked = {"max_new_tokens": body["max_tokens"], "seeds": [body["seed"]], "temperature": body["temperature"]}
+    reply = JUDGE.ask([message["content"]], schema=schema, **asked)[0]
+    answer = {
+        "model": body["model"],
+        "choices": [{"message": {"content": reply.text}, "finish_reason": reply.finish_reason}],
+        "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
+    }
+    return answer | next((state for words, state in STATES.items() if words in message["content"]), {})
 
 
 def choice(body: dict) -> dict:
@@ -33,11 +55,11 @@ def choice(body: dict) -> dict:
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/v1/completions" or body["model"] != "tiny":
+        if self.path not in ("/v1/completions", "/v1/chat/completions") or body["model"] != "tiny":
             self.answer(404, {"error": f"no model {body['model']}"})
             return
         with LOCK:
-            self.answer(200, {"choices": [choice(body)]})
+            self.answer(200, chat(body) if "messages" in body else {"choices": [choice(body)]})
 
     def answer(self, status: int, value: dict) -> None:
         data = json.dumps(value).encode()

@@ -151,7 +151,7 @@ def test_a_device_that_this_vllm_is_not_built_for(model):
 
 def test_an_answer_that_was_aborted_is_no_answer(backend):
     with pytest.raises(DistillError, match=r"E-MODEL.*abort"):
-        completion([5, 6], "abort", None, (), backend.guard)
+        completion([5, 6], "abort", None, (), backend.guard.tokenizer)
 
 
 def test_tokens_behind_the_first_stop_are_left_out(backend):
