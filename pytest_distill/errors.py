@@ -76,6 +76,20 @@ class Code(str, Enum):
     RUN_EXISTS = "E-RUN-EXISTS"  # a run of that name was started before
     BUSY = "E-BUSY"  # another process holds the lock
     PROMPT = "E-PROMPT"  # a text that would break out of its place in a prompt
+    # grading: a scorer's reply that is no score, each way of it
+    SCORE_JSON = "E-SCORE-JSON"  # no JSON object, or one with a key twice
+    SCORE_PROSE = "E-SCORE-PROSE"  # text around the JSON
+    SCORE_SEVERAL = "E-SCORE-SEVERAL"  # more than one JSON object
+    SCORE_MISSING = "E-SCORE-MISSING"  # a field is missing
+    SCORE_EXTRA = "E-SCORE-EXTRA"  # a field that the contract does not know
+    SCORE_TYPE = "E-SCORE-TYPE"  # a field of another type: a text for a number, a fraction for a domain
+    SCORE_RANGE = "E-SCORE-RANGE"  # a number outside its range
+    SCORE_NAN = "E-SCORE-NAN"  # NaN, Infinity, or a number that overflows to it
+    SCORE_AGGREGATED = "E-SCORE-AGGREGATED"  # a stored mean that is not the mean of its scores
+    SCORE_MODEL = "E-SCORE-MODEL"  # a reply that names another model, or version, than the one that ran
+    SCORE_LENGTH = "E-SCORE-LENGTH"  # a reply that was cut off by its budget of tokens
+    SCORE_REFUSED = "E-SCORE-REFUSED"  # the judge would not answer
+    CALIBRATION = "E-CALIBRATION"  # scores without a calibration, or a calibration that is none or not theirs
     # pull requests
     GIT = "E-GIT"  # the repository lacks a commit, or git refuses
     COMMENT = "E-COMMENT"  # the summary of a pull request could not be posted

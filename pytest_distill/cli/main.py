@@ -33,6 +33,7 @@ COMMANDS = (
     "inspect",
     "diff",
     "report",
+    "score",
     "tokenize",
     "shards",
     "export",

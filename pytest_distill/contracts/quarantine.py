@@ -63,6 +63,9 @@ class Reason(str, Enum):
     HALLUCINATED_FILE_PATH = "hallucinated_file_path"
     SELF_PAIRING = "self_pairing"
     CATEGORY_DISALLOWED = "category_disallowed"
+    # grading
+    UNSCORED = "unscored"  # the message begins with the code of the last attempt's refusal
+    LOW_QUALITY = "low_quality"
 
 
 EXPORT_REASONS = (
