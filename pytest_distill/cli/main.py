@@ -34,6 +34,8 @@ COMMANDS = (
     "diff",
     "report",
     "score",
+    "calibrate",
+    "compare_scorers",
     "tokenize",
     "shards",
     "export",

@@ -9,6 +9,7 @@ from pytest_distill.contracts.attestation import Envelope, Seal, Verdict
 from pytest_distill.contracts.audit import AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.bulk import GoldSet, PolicyChange
+from pytest_distill.contracts.calibration import Calibration
 from pytest_distill.contracts.evidence import (
     EvidenceRecord,
     ModelLedgerEntry,
@@ -22,6 +23,7 @@ from pytest_distill.contracts.evidence import (
     StageState,
     StreamState,
 )
+from pytest_distill.contracts.grading import ScorerOutput, ScoringPlan, ScoringSummary, ScoringUnit
 from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.manifest import Created, Manifest
@@ -81,6 +83,11 @@ FORMATS: dict[str, type[Contract]] = {
     "stage1_shard": ShardManifest,  # its shard-NNNNN.json
     "stage1_plan": Plan,  # plan.json of a shard that is being made
     "stage1_unit": Unit,  # its unit-NNNNNN.json
+    "scorer_output": ScorerOutput,  # a value of the column `scores`
+    "scoring_plan": ScoringPlan,  # plan.json of a scoring that is under way
+    "scoring_unit": ScoringUnit,  # its unit-NNNNNN.json
+    "scoring": ScoringSummary,  # scoring.json of the batch it made
+    "calibration": Calibration,  # what `distill calibrate` writes
 }
 
 

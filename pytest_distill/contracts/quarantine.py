@@ -65,6 +65,7 @@ class Reason(str, Enum):
     CATEGORY_DISALLOWED = "category_disallowed"
     # grading
     UNSCORED = "unscored"  # the message begins with the code of the last attempt's refusal
+    SCORE_FAULT = "score_fault"
     LOW_QUALITY = "low_quality"
 
 

@@ -144,6 +144,12 @@ class InspectionTable(Table):
     rows: int = Field(default=0, ge=0)
 
 
+class Grading(Table):
+    """What scores are judged by. `calibration`: a file of `distill calibrate`, for the scorer whose scores are judged."""
+
+    calibration: File | None = None
+
+
 class Card(Table):
     """What the dataset card and the Croissant metadata of an export say that no batch can know."""
 
@@ -222,6 +228,7 @@ class Policy(Table):
     embedding: Embedding = Embedding()
     holdout: Holdout = Holdout()
     inspection: InspectionTable = InspectionTable()
+    grading: Grading = Grading()
     card: Card = Card()
     drift: Drift = Drift()
     bulk: Bulk = Bulk()
@@ -271,6 +278,13 @@ class Policy(Table):
             from pytest_distill.policy.record_schema import load_validator
 
             load_validator(self.record_schema.path.resolved.read_bytes(), self.record_schema.path.path)
+        if self.grading.calibration is not None:  # and so is a calibration that is none
+            from pytest_distill.contracts.calibration import Calibration
+
+            try:
+                Calibration.load(self.grading.calibration.resolved)
+            except DistillError as error:
+                raise DistillError(Code.CALIBRATION, error.message, "`distill calibrate` makes one.") from error
         parts = [storage.sha256_bytes(data), *(f"{file.path}:{file.sha256}" for file in files)]
         object.__setattr__(self, "_sha256", storage.sha256_bytes("\n".join(parts).encode()))
 

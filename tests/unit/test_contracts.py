@@ -10,6 +10,7 @@ from typing import Any
 
 import bulk_strategies
 import evidence_strategies
+import grading_strategies
 import jsonschema
 import preprocess_strategies
 import pytest
@@ -24,7 +25,9 @@ from pydantic import ValidationError
 from pytest_distill.contracts import (
     attestation,
     audit,
+    calibration,
     evidence,
+    grading,
     inspection,
     ledger,
     manifest,
@@ -277,6 +280,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     **replay_strategies.WRITTEN,
     **evidence_strategies.WRITTEN,
     **stage1_run_strategies.WRITTEN,
+    **grading_strategies.WRITTEN,
 }
 
 
@@ -446,7 +450,9 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
         for module in (
             attestation,
             audit,
+            calibration,
             evidence,
+            grading,
             inspection,
             ledger,
             manifest,

@@ -1,0 +1,36 @@
+"""Grading: scores that are scores, a calibration that is theirs, and the threshold that it gives."""
+
+import polars as pl
+
+from pytest_distill import gate
+from pytest_distill.gates.measures import grading
+
+
+@gate("grading.scores", rejects="score_fault", applies={"columns": ["scores"], "origin": ["derived"]})
+def test_scores_are_scores(score_fault, quarantine):
+    """Every score keeps to the contract's fields and ranges, and its aggregate is the weighted mean of its dimensions."""
+    quarantine(score_fault.is_not_null(), found=score_fault)
+
+
+@gate("grading.calibrated", applies={"columns": ["scores"], "origin": ["derived"]}, rows="all")
+def test_scores_are_calibrated(batch, policy, require):
+    """The policy names a calibration, and it was fitted for just this scorer: model, version, prompts and tokenizer.
+
+    Scores without one mean nothing, and there is no default threshold.
+    """
+    require("calibrations that the policy names", 0 if policy.grading.calibration is None else 1, at_least=1)
+    wrong = grading.unfit(batch.attachment(grading.SCORING), policy.grading)
+    require("; ".join(wrong) or "things that the calibration was not made for", len(wrong), equals=0)
+    strangers = grading.strangers(batch.column("scores"), policy.grading)
+    require("rows scored by another model or version", strangers, equals=0, unit="rows")
+
+
+@gate("grading.quality-agg", rejects="low_quality", applies={"policy": "grading.calibration"})
+def test_quality_is_above_the_calibrated_threshold(quality, policy, answer_text, quarantine):
+    """The scores' mean, by the calibration's weights, reaches its lower threshold. A row without a score does not.
+
+    How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`.
+    """
+    low = grading.calibration(policy.grading).thresholds.low
+    found = quality.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"
+    quarantine((quality < low).fill_null(value=True), found=found, text=answer_text)

@@ -1,0 +1,83 @@
+"""Strategies for scores, scorings and calibrations: whatever a scorer may have said, and a fit may have found."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from pytest_distill.contracts.base import Contract
+from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, Thresholds
+from pytest_distill.contracts.grading import (
+    DIMENSIONS,
+    Attempt,
+    RowScore,
+    ScoredDomain,
+    Scorer,
+    ScorerOutput,
+    ScoringPlan,
+    ScoringSummary,
+    ScoringUnit,
+)
+
+TEXT = st.text(max_size=20)
+WORD = st.text("abc äß", min_size=1, max_size=8).filter(str.strip)
+SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
+COUNT = st.integers(0, 2**40)
+SHARE = st.floats(0, 1)
+
+scores = {name: st.floats(0, highest) for name, highest in DIMENSIONS.items()}
+domain = st.builds(ScoredDomain, id=st.integers(0, 15), confidence=SHARE)
+output = st.builds(ScorerOutput, **scores, aggregated=SHARE, domain=domain, scorer_model=WORD, scorer_version=WORD)
+scorer = st.builds(
+    Scorer, model=WORD, version=WORD, revision=WORD, weights_sha256=st.none() | SHA, tokenizer_hash=st.none() | TEXT,
+    template_sha256=st.none() | SHA, constrained=st.booleans(), rubric_version=WORD, rubric_sha256=SHA,
+)  # fmt: skip
+plan = st.builds(
+    ScoringPlan, batch=st.just("a-1"), parent_sha256=SHA, scorer=scorer, columns=st.lists(WORD, max_size=3).map(tuple),
+    seed=COUNT, retries=st.integers(0, 9), max_new_tokens=st.integers(1, 99), temperature=st.floats(0, 2),
+    unit_rows=st.integers(1, 99),
+)  # fmt: skip
+attempts = st.lists(st.builds(Attempt, code=TEXT, message=TEXT, reply=TEXT), min_size=1, max_size=2).map(tuple)
+row = st.builds(RowScore, row=COUNT, output=st.none() | output, failed=attempts)
+unit = st.builds(
+    ScoringUnit, plan_sha256=SHA, number=COUNT, rows=st.lists(row, max_size=2).map(tuple), tokens_read=COUNT, tokens_written=COUNT
+)
+
+
+@st.composite
+def summaries(draw: st.DrawFn) -> ScoringSummary:
+    scored, failures = draw(COUNT), draw(st.dictionaries(WORD, COUNT, max_size=3))
+    return ScoringSummary(
+        parent_sha256=draw(SHA), scorer=draw(scorer), weights=dict.fromkeys(DIMENSIONS, 0.2),
+        rows=scored + sum(failures.values()),
+        scored=scored, failures=failures, attempts_failed=failures, tokens_read=draw(COUNT), tokens_written=draw(COUNT),
+    )  # fmt: skip
+
+
+interval = st.lists(SHARE, min_size=3, max_size=3).map(sorted).map(lambda x: Interval(low=x[0], value=x[1], high=x[2]))
+thresholds = st.lists(SHARE, min_size=2, max_size=2).map(sorted).map(lambda x: Thresholds(low=x[0], high=x[1]))
+held_out = st.builds(
+    HeldOut, count=st.integers(1, 99), auc=interval, balanced_accuracy=interval, precision=st.none() | interval,
+    recall=st.none() | interval, rejected_share=SHARE, doubtful_share=SHARE,
+)  # fmt: skip
+digests = st.builds(CalibrationDigests, data=SHA, model=SHA, rubric=SHA, tokenizer=st.none() | SHA)
+
+
+@st.composite
+def calibrations(draw: st.DrawFn) -> Calibration:
+    shares = draw(st.lists(st.integers(1, 99), min_size=5, max_size=5).filter(lambda x: len(set(x)) > 1))
+    return Calibration(
+        weights={name: share / sum(shares) for name, share in zip(DIMENSIONS, shares, strict=True)},
+        thresholds=draw(thresholds), count=draw(st.integers(1, 99)), labelled_by="people", scorer_model=draw(WORD),
+        scorer_version=draw(WORD), digests=draw(digests), weight_intervals={name: draw(interval) for name in DIMENSIONS},
+        threshold_intervals={"low": draw(interval), "high": draw(interval)}, held_out=draw(held_out), precision=draw(SHARE),
+        seed=draw(COUNT),
+    )  # fmt: skip
+
+
+WRITTEN: dict[str, st.SearchStrategy[Contract]] = {
+    "scorer_output": output,
+    "scoring_plan": plan,
+    "scoring_unit": unit,
+    "scoring": summaries(),
+    "calibration": calibrations(),
+}
