@@ -1,7 +1,7 @@
 """From labelled scores to a calibration: weights on a simplex, thresholds, and how well they do on rows that were held out.
 
 Method: logistic regression of the label on the scores (each divided by its own highest) with coefficients that are not negative;
-the coefficients divided by their sum are the weights, so that `aggregated` stays a weighted mean. Thresholds come from scores
+the coefficients divided by their sum are the weights, so that `aggregated` stays a weighted mean. QualityThresholds come from scores
 that were predicted across folds of the rows that fit; the figures come from rows that took no part. Rows of one group (the two
 answers of a pair, rows with the same texts) stay on one side. Intervals: bootstrap over groups, percentiles.
 """
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_distill.contracts.calibration import HeldOut, Interval, Thresholds
+from pytest_distill.contracts.calibration import HeldOut, Interval, QualityThresholds
 from pytest_distill.contracts.grading import DIMENSIONS
 from pytest_distill.errors import Code, DistillError
 
@@ -41,7 +41,7 @@ class Labelled:
 
 class Fitted(NamedTuple):
     weights: tuple[float, ...]
-    thresholds: Thresholds
+    thresholds: QualityThresholds
     weight_intervals: list[Interval]
     threshold_intervals: tuple[Interval, Interval]
     held_out: HeldOut
@@ -146,7 +146,7 @@ def weights_of(scores: Floats, good: Ints) -> Floats:
     return np.asarray(here[:-1] / total)
 
 
-def _fit(rows: Labelled, random: np.random.Generator, folds: int, precision: float) -> tuple[Floats, Thresholds]:
+def _fit(rows: Labelled, random: np.random.Generator, folds: int, precision: float) -> tuple[Floats, QualityThresholds]:
     """Weights from all rows; thresholds from means that each fold is given by the weights of the others."""
     part = _parts(rows, random, shares=(1 / folds,) * folds)
     across = np.empty(len(rows.good))
@@ -156,7 +156,7 @@ def _fit(rows: Labelled, random: np.random.Generator, folds: int, precision: flo
     return weights_of(rows.scores, rows.good), thresholds_of(across, rows.good, precision)
 
 
-def thresholds_of(means: Floats, good: Ints, precision: float) -> Thresholds:
+def thresholds_of(means: Floats, good: Ints, precision: float) -> QualityThresholds:
     """`low`: below it a row is rejected, the cut of the best balanced accuracy. `high`: from it on, `precision` are good.
 
     A cut lies at a mean that was seen, so that whatever has just that mean passes. Where no cut is as precise, `high` is 1.
@@ -172,7 +172,7 @@ def thresholds_of(means: Floats, good: Ints, precision: float) -> Thresholds:
     precise = ranked[ends[passed_good / passed >= precision]]
     high = float(precise[-1]) if len(precise) else 1.0
     low, high = min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
-    return Thresholds(low=low, high=max(low, high))
+    return QualityThresholds(low=low, high=max(low, high))
 
 
 def auc(values: Floats, good: npt.NDArray[np.bool_]) -> float:
@@ -184,7 +184,9 @@ def auc(values: Floats, good: npt.NDArray[np.bool_]) -> float:
     return float((ranks[good].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def _figures(rows: Labelled, means: Floats, thresholds: Thresholds, random: np.random.Generator, bootstraps: int) -> HeldOut:
+def _figures(
+    rows: Labelled, means: Floats, thresholds: QualityThresholds, random: np.random.Generator, bootstraps: int
+) -> HeldOut:
     def of(chosen: npt.NDArray[np.intp]) -> tuple[float, float, float, float]:
         good, kept = rows.good[chosen] == 1, means[chosen] >= thresholds.low
         if not good.any() or good.all():

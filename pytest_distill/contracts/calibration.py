@@ -35,14 +35,14 @@ class Interval(Contract):
         return self
 
 
-class Thresholds(Contract):
+class QualityThresholds(Contract):
     """Below `low` a row is rejected; from `high` on it is good beyond doubt. Both are means in [0, 1]."""
 
     low: Share
     high: Share
 
     @model_validator(mode="after")
-    def ordered(self) -> Thresholds:
+    def ordered(self) -> QualityThresholds:
         if self.low > self.high:
             raise ValueError(f"the thresholds cross: low {self.low:g} lies above high {self.high:g}")
         return self
@@ -74,7 +74,7 @@ class Calibration(Contract):
 
     schema_version: Literal[1] = 1
     weights: dict[NonBlank, Share]
-    thresholds: Thresholds
+    thresholds: QualityThresholds
     count: int = Field(ge=1)
     labelled_by: NonBlank
     scorer_model: NonBlank

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from pytest_distill.contracts.base import Contract
-from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, Thresholds
+from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, QualityThresholds
 from pytest_distill.contracts.grading import (
     DIMENSIONS,
     Attempt,
@@ -54,7 +54,7 @@ def summaries(draw: st.DrawFn) -> ScoringSummary:
 
 
 interval = st.lists(SHARE, min_size=3, max_size=3).map(sorted).map(lambda x: Interval(low=x[0], value=x[1], high=x[2]))
-thresholds = st.lists(SHARE, min_size=2, max_size=2).map(sorted).map(lambda x: Thresholds(low=x[0], high=x[1]))
+thresholds = st.lists(SHARE, min_size=2, max_size=2).map(sorted).map(lambda x: QualityThresholds(low=x[0], high=x[1]))
 held_out = st.builds(
     HeldOut, count=st.integers(1, 99), auc=interval, balanced_accuracy=interval, precision=st.none() | interval,
     recall=st.none() | interval, rejected_share=SHARE, doubtful_share=SHARE,
