@@ -1,7 +1,7 @@
 """From labelled scores to a calibration: weights on a simplex, thresholds, and how well they do on rows that were held out.
 
 Method: logistic regression of the label on the scores (each divided by its own highest) with coefficients that are not negative;
-the coefficients divided by their sum are the weights, so that `aggregated` stays a weighted mean. QualityThresholds come from scores
+the coefficients divided by their sum are the weights, so that `aggregated` stays a weighted mean. Thresholds come from scores
 that were predicted across folds of the rows that fit; the figures come from rows that took no part. Rows of one group (the two
 answers of a pair, rows with the same texts) stay on one side. Intervals: bootstrap over groups, percentiles.
 """
