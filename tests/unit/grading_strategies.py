@@ -81,3 +81,30 @@ WRITTEN: dict[str, st.SearchStrategy[Contract]] = {
     "scoring": summaries(),
     "calibration": calibrations(),
 }
+
+_SHA = "0" * 64
+_SCORER = Scorer(model="m", version="v", revision="r", constrained=True, rubric_version="1", rubric_sha256=_SHA)
+_SURE = Interval(value=0.5, low=0.4, high=0.6)
+ONE: dict[str, Contract] = {
+    "scorer_output": ScorerOutput(
+        **dict.fromkeys(DIMENSIONS, 0.0), aggregated=0.0, domain=ScoredDomain(id=0, confidence=0.0), scorer_model="m",
+        scorer_version="v",
+    ),
+    "scoring_plan": ScoringPlan(
+        batch="a", parent_sha256=_SHA, scorer=_SCORER, columns=(), seed=0, retries=0, max_new_tokens=1, temperature=0.0,
+        unit_rows=1,
+    ),
+    "scoring_unit": ScoringUnit(plan_sha256=_SHA, number=0, rows=(), tokens_read=0, tokens_written=0),
+    "scoring": ScoringSummary(
+        parent_sha256=_SHA, scorer=_SCORER, weights=dict.fromkeys(DIMENSIONS, 0.2), rows=0, scored=0, tokens_read=0,
+        tokens_written=0,
+    ),
+    "calibration": Calibration(
+        weights={**dict.fromkeys(DIMENSIONS, 0.0), "helpfulness": 1.0}, thresholds=QualityThresholds(low=0.4, high=0.6), count=1,
+        labelled_by="people", scorer_model="m", scorer_version="v",
+        digests=CalibrationDigests(data=_SHA, model=_SHA, rubric=_SHA),
+        weight_intervals={}, threshold_intervals={},
+        held_out=HeldOut(count=1, auc=_SURE, balanced_accuracy=_SURE, rejected_share=0.0, doubtful_share=0.0), precision=0.9,
+        seed=0,
+    ),
+}  # fmt: skip

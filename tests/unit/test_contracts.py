@@ -365,6 +365,7 @@ def one(name: str) -> dict[str, Any]:
         **replay_strategies.ONE,
         **evidence_strategies.ONE,
         **stage1_run_strategies.ONE,
+        **grading_strategies.ONE,
     }  # fmt: skip
     value: dict[str, Any] = json.loads(base[name].to_bytes())
     return value
