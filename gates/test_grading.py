@@ -26,11 +26,11 @@ def test_scores_are_calibrated(batch, policy, require):
 
 
 @gate("grading.quality-agg", rejects="low_quality", applies={"policy": "grading.calibration"})
-def test_quality_is_above_the_calibrated_threshold(quality, policy, answer_text, quarantine):
+def test_quality_is_above_the_calibrated_threshold(calibrated_mean, policy, answer_text, quarantine):
     """The scores' mean, by the calibration's weights, reaches its lower threshold. A row without a score does not.
 
     How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`.
     """
     low = grading.calibration(policy.grading).thresholds.low
-    found = quality.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"
-    quarantine((quality < low).fill_null(value=True), found=found, text=answer_text)
+    found = calibrated_mean.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"
+    quarantine((calibrated_mean < low).fill_null(value=True), found=found, text=answer_text)

@@ -19,7 +19,7 @@ def score_fault(scores: pl.Series) -> pl.Series:
 
 
 @measure(version=1, config="grading")
-def quality(answer_text: pl.Series, config: Grading, scores: pl.Series | None = None) -> pl.Series:
+def calibrated_mean(answer_text: pl.Series, config: Grading, scores: pl.Series | None = None) -> pl.Series:
     """Weighted mean of a row's scores by the weights of the pinned calibration, in [0, 1]; null where it has no score."""
     weights = calibration(config).weights
     texts = [None] * len(answer_text) if scores is None else scores.to_list()
