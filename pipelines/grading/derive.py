@@ -19,6 +19,7 @@ from pytest_distill import ledger
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.rows import json_lines
 from pytest_distill.batch.write import BatchWriter
+from pytest_distill.contracts.grading import SCORING
 from pytest_distill.contracts.manifest import LINE_COLUMN, OFFSET_COLUMN, POSITION_COLUMNS, SOURCE_COLUMN, How, Source
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
@@ -27,6 +28,7 @@ from pytest_distill.policy.workspace import Workspace
 EVENT = "derived"
 # What a batch is answerable for stays with its rows, unless the caller says something else.
 _INHERITED = ("cost_class", "justification", "authorization", "mapping", "seed", "spec_version", "spec_sha256")
+_CARRIED = (SCORING,)
 
 
 class Rejection(NamedTuple):
@@ -100,7 +102,7 @@ def derived(
                 for number, source in enumerate(parent.manifest.sources)
             ]
         )
-        for name, data in (attachments or {}).items():
+        for name, data in {**_carried(parent), **(attachments or {})}.items():
             writer.attach(name, data)
         batch = writer.finish()
     ledger.append(
@@ -117,6 +119,12 @@ def derived(
         quarantined=len(rejected),
     )
     return batch
+
+
+def _carried(parent: Batch) -> dict[str, bytes]:
+    """What says who made the parent's judgements: its columns come over, so this does too."""
+    found = ((name, parent.attachment(name)) for name in _CARRIED)
+    return {name: data for name, data in found if data is not None}
 
 
 def _check(parent: Batch, columns: Mapping[str, Sequence[object]], rejected: Mapping[int, Rejection]) -> None:

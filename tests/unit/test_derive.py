@@ -16,6 +16,7 @@ from pytest_distill.batch import write
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.batch.rows import json_lines
+from pytest_distill.contracts.grading import SCORING
 from pytest_distill.contracts.manifest import POSITION_COLUMNS, CostClass, How
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
@@ -113,6 +114,16 @@ def test_what_a_batch_answers_for_stays_with_its_rows(workspace: Workspace) -> N
     assert child.manifest.mapping == {"text": "body"}
     other = derived(workspace, parent, "other", columns={}, how=HOW, what="w", why="y", cost_class=CostClass(declared="low"))
     assert other.manifest.cost_class.declared == "low"
+
+
+def test_who_scored_the_parent_is_known_of_what_is_derived_from_it(workspace: Workspace) -> None:
+    scored = derived(
+        workspace, made(workspace, ROWS), "scored", columns={"scores": [1] * 4}, how=HOW, what="w", why="y",
+        attachments={SCORING: b"{}", "other.json": b"{}"},
+    )  # fmt: skip
+    child = derived(workspace, scored, "child", columns={"domain": [1] * 4}, how=HOW, what="w", why="y")
+    assert child.attachment(SCORING) == b"{}"
+    assert child.attachment("other.json") is None
 
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
