@@ -12,7 +12,7 @@ import pytest
 from pytest_distill.contracts.run import MeasureRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.gating.evidence import TrackedManifest, tracked
-from pytest_distill.gating.parents import Parent, parents
+from pytest_distill.gating.parents import Parent, ancestors, parents
 from pytest_distill.measuring.code import is_standard
 from pytest_distill.measuring.measure import ATTRIBUTE, Measure
 from pytest_distill.measuring.plan import Node, Planner, in_order
@@ -185,6 +185,11 @@ class JudgedBatch:
         """The batches that the manifest names as parents, looked up in the workspace, and whether their seals hold."""
         self._use()
         return parents(self._columns.keeper.workspace, self.manifest.parents)
+
+    def ancestors(self) -> tuple[Parent, ...]:
+        """The parents, their parents, and so on; the nearest first."""
+        self._use()
+        return ancestors(self._columns.keeper.workspace, self.manifest.parents)
 
     def origin(self, *first: str) -> Origin | None:
         """The receipts of the stages behind these bytes, back to those named `first`; None where none says who wrote them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch, open_batch
@@ -23,17 +25,36 @@ class Parent:
 
 def parents(workspace: Workspace, digests: tuple[str, ...]) -> tuple[Parent, ...]:
     """Every named batch, in order. What does not open or is not sealed is said, not raised: the gate decides."""
+    known = _known(workspace)
+    return tuple(_parent(workspace, known, sha256) for sha256 in digests)
+
+
+def ancestors(workspace: Workspace, digests: tuple[str, ...]) -> tuple[Parent, ...]:
+    """The named batches, those that they name, and so on to the first ones: each once, the nearest first."""
+    known = _known(workspace)
+    found: dict[str, Parent] = {}
+    waiting = deque(digests)
+    while waiting:
+        sha256 = waiting.popleft()
+        if sha256 not in found:
+            found[sha256] = parent = _parent(workspace, known, sha256)
+            waiting.extend(parent.batch.manifest.parents if parent.batch else ())
+    return tuple(found.values())
+
+
+def _known(workspace: Workspace) -> dict[str, Path]:
+    """The folders of the workspace's batches by digest."""
     folders = sorted(workspace.batches.iterdir()) if workspace.batches.is_dir() else []
-    known = {storage.sha256_file(folder / SUMS): folder for folder in folders if (folder / SUMS).is_file()}
-    found = []
-    for sha256 in digests:
-        batch, unsealed = None, f"no batch of {workspace.batches.name}/ has the digest {sha256[:12]}…"
-        if sha256 in known:
-            try:
-                batch = open_batch(known[sha256])
-                sealed_run(workspace, batch)
-                unsealed = ""
-            except DistillError as error:
-                unsealed = str(error)
-        found.append(Parent(sha256, batch, unsealed or None))
-    return tuple(found)
+    return {storage.sha256_file(folder / SUMS): folder for folder in folders if (folder / SUMS).is_file()}
+
+
+def _parent(workspace: Workspace, known: dict[str, Path], sha256: str) -> Parent:
+    batch, unsealed = None, f"no batch of {workspace.batches.name}/ has the digest {sha256[:12]}…"
+    if sha256 in known:
+        try:
+            batch = open_batch(known[sha256])
+            sealed_run(workspace, batch)
+            unsealed = ""
+        except DistillError as error:
+            unsealed = str(error)
+    return Parent(sha256, batch, unsealed or None)
