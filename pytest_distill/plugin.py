@@ -33,7 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write the page about the run to FILE (default: beside the evidence, for small batches)",
     )
-    group.addoption("--distill-workers", type=int, metavar="N", help="threads of the scan (default: one per core)")
+    group.addoption("--distill-workers", type=int, metavar="N", help="threads of the scan, or tasks of Ray (default: all cores)")
+    group.addoption(
+        "--distill-engine",
+        choices=["local", "ray"],
+        default="local",
+        help="what measures the shards: threads (local) or Ray",
+    )
+    group.addoption("--distill-ray-address", metavar="HOST:PORT", help="a Ray cluster that runs already (default: a new one)")
     group.addoption("--distill-now", metavar="ISO8601", help="pin the clock, such as 2026-01-31T12:00:00Z")
     group.addoption("--distill-no-cache", action="store_true", help="compute every measure again")
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from pytest_distill.cli.common import add_engine_options
+
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = subparsers.add_parser("check", parents=[common], help="judge a batch", description=__doc__)
     parser.add_argument("batch", metavar="ID|FILE")
+    add_engine_options(parser, workers="threads, or tasks of Ray; default: all cores")
     parser.add_argument("pytest_args", nargs="*", metavar="-- PYTEST ARGUMENTS", help="passed on to pytest, such as -- -n 2")
     parser.set_defaults(run=run)
 
@@ -24,6 +27,11 @@ def run(args: argparse.Namespace) -> int:
         command.append(f"--distill-workspace={args.workspace}")
     if args.now is not None:
         command.append(f"--distill-now={args.now}")
+    command.append(f"--distill-engine={args.engine}")
+    if args.ray_address is not None:
+        command.append(f"--distill-ray-address={args.ray_address}")
+    if args.workers is not None:
+        command.append(f"--distill-workers={args.workers}")
     command += ["-q"] * args.quiet + ["-v"] * args.verbose + args.pytest_args
     child = subprocess.Popen(command)
     try:

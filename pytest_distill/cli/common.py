@@ -50,7 +50,7 @@ def add_engine_options(parser: argparse.ArgumentParser, *, workers: str | None =
 
 def engine_of(args: argparse.Namespace, local: Callable[[], Engine]) -> Engine:
     """The engine of --engine, which is `local` unless it says otherwise. Raises E-USAGE, E-EXTRA-MISSING, E-ENGINE."""
-    from pytest_distill.engine.cluster import chosen
+    from pytest_distill.engine.chosen import chosen
 
     return chosen(args.engine, args.ray_address, args.workers, local)
 

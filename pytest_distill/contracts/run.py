@@ -118,4 +118,6 @@ class RunTimes(Contract):
     seconds: float
     scans: int = 0
     measure_seconds: dict[str, float] = {}  # of the measures computed in this run; the others came from the cache
+    engine: Literal["local", "ray"] = "local"
+    measured_here: tuple[str, ...] = ()  # with Ray: measures that its workers could not find, and that this process computed
     command: tuple[str, ...] = ()

@@ -32,15 +32,6 @@ PATIENCE: Final = 10.0  # seconds that an address has to answer in
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_LOG_TO_DRIVER": "0"}
 
 
-def chosen(name: str, address: str | None, workers: int | None, local: Callable[[], Engine]) -> Engine:
-    """What the options `--engine`, `--ray-address` and `--workers` mean. Raises E-USAGE, E-EXTRA-MISSING, E-ENGINE."""
-    if name == "ray":
-        return Ray(workers, address)
-    if address is not None:
-        raise DistillError(Code.USAGE, "the address of a Ray cluster is for --engine ray", "Add it, or leave the address out.")
-    return local()
-
-
 class Ray(Engine):
     """Tasks as Ray tasks: one whose worker died is run again, RETRIES times. A cluster is started with the first task."""
 
@@ -50,7 +41,7 @@ class Ray(Engine):
         Raises E-EXTRA-MISSING, and E-ENGINE for an address where nothing answers.
         """
         if importlib.util.find_spec("ray") is None:
-            raise DistillError(Code.EXTRA, "--engine ray needs Ray, which is not installed", "pip install 'pytest-distill[ray]'")
+            raise DistillError(Code.EXTRA, "this engine needs Ray, which is not installed", "pip install 'pytest-distill[ray]'")
         self.workers = workers or cores()
         self._given, self._address = workers, address
         self._ray: types.ModuleType | None = None

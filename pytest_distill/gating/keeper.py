@@ -28,6 +28,7 @@ from pytest_distill.gating.judge import Observation
 from pytest_distill.gating.population import Population
 from pytest_distill.gating.progress import scan_progress
 from pytest_distill.gating.terminal import reasons
+from pytest_distill.measuring import integrity
 from pytest_distill.measuring.measure import Measure
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.suite.declared import Declared, effective_limits, not_applicable, severity
@@ -174,10 +175,11 @@ class Keeper:
             try:
                 self.columns.scan.run(self.columns.planned.values(), progress)
             except DistillError as error:  # the batch cannot be read: every gate that needs it will say so too
-                self.find(str(error))
+                if error.code not in (Code.ENGINE, Code.WORKER):  # nobody interfered; and no gate gets a column
+                    self.find(str(error))
 
     def _audit(self) -> None:
-        looks = (audit.interpreter(self.config), audit.foreign_hooks(self.config), audit.interference())
+        looks = (audit.interpreter(self.config), audit.foreign_hooks(self.config), integrity.interference())
         for text in (*chain(*looks), *audit.replaced_code(self.config)):
             self.find(text)
 

@@ -19,6 +19,8 @@ from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.digest import files_below
 from pytest_distill.contracts.manifest import BATCH_ID, Manifest
 from pytest_distill.contracts.run import GateRecord, Rows, RunRecord, RunTimes
+from pytest_distill.engine.chosen import chosen
+from pytest_distill.engine.local import Threads
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.gating import fixtures, judge
 from pytest_distill.gating.collector import Collector
@@ -29,6 +31,7 @@ from pytest_distill.gating.quarantine import write_quarantine
 from pytest_distill.gating.terminal import Terminal
 from pytest_distill.measuring.cache import Cache
 from pytest_distill.measuring.code import CodeDigests
+from pytest_distill.measuring.elsewhere import Elsewhere
 from pytest_distill.measuring.plan import Planner
 from pytest_distill.measuring.scan import Scan
 from pytest_distill.measuring.standard import standard_measures, standard_modules
@@ -108,8 +111,12 @@ def _start(config: pytest.Config) -> None:
     keeper = Keeper(config, workspace, batch, gates, collector)
     modules = standard_modules()
     cache = None if option.distill_no_cache else Cache(workspace.cache)
-    scan = Scan(batch, workspace.policy, cache, **({"workers": option.distill_workers} if option.distill_workers else {}))
-    planner = Planner(frozenset(batch.column_names), batch.kind, workspace.policy, CodeDigests(workspace), batch.manifest.columns)
+    code, wanted = CodeDigests(workspace), option.distill_workers
+    engine = chosen(option.distill_engine, option.distill_ray_address, wanted, lambda: Threads(wanted))
+    config.add_cleanup(engine.close)
+    elsewhere = None if option.distill_engine == "local" else Elsewhere(engine, code)
+    scan = Scan(batch, workspace.policy, cache, workers=engine.workers, elsewhere=elsewhere)
+    planner = Planner(frozenset(batch.column_names), batch.kind, workspace.policy, code, batch.manifest.columns)
     keeper.columns = Columns(keeper, scan, planner, standard_measures(modules))
     config.stash[fixtures.KEEPER] = keeper
     register(config, fixtures, "distill-fixtures")
@@ -306,12 +313,15 @@ class Run:
                 self.keeper.find(f"the plugin {name} was taken out while the gates ran")
 
     def _times(self) -> RunTimes:
-        outcomes = self.keeper.columns.scan.outcomes.values()
+        scan = self.keeper.columns.scan
+        outcomes = scan.outcomes.values()
         return RunTimes(
             started_at=self._started_at,
             finished_at=clock.timestamp(),
             seconds=round(time.perf_counter() - self._started, 3),
-            scans=self.keeper.columns.scan.scans,
+            scans=scan.scans,
+            engine=self.config.option.distill_engine,
+            measured_here=tuple(sorted(scan.elsewhere.here)) if scan.elsewhere else (),
             measure_seconds={o.node.name: round(o.seconds, 4) for o in outcomes if o.status == "computed"},
             command=tuple(str(a) for a in self.config.invocation_params.args),
         )

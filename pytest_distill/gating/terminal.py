@@ -71,8 +71,15 @@ class Terminal:
             out.write_line(f"! {one_line(finding)}", red=True)
         rows = record.rows
         out.write_line(f"rows: {rows.batch} in the batch = {rows.remaining} remaining + {rows.quarantined} quarantined")
+        self._elsewhere(out)
         self._report(out)
         self._verdict(out)
+
+    def _elsewhere(self, out: pytest.TerminalReporter) -> None:
+        """Which measures a cluster could not compute, for they are found in this process only."""
+        elsewhere = self.run.keeper.columns.scan.elsewhere
+        if elsewhere is not None and elsewhere.here and self.config.option.verbose >= 0:
+            out.write_line(f"measured in this process, for no other finds them: {', '.join(sorted(elsewhere.here))}")
 
     def _table(self, out: pytest.TerminalReporter, gates: list[GateRecord]) -> None:
         width = max([4, *(len(g.id) for g in gates)])

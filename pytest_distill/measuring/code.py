@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_distill import storage
 from pytest_distill.measuring.measure import Measure
@@ -44,21 +45,39 @@ def loose_modules() -> list[tuple[str, Path]]:
     return found
 
 
+def standard_digest() -> str:
+    """What every standard measure depends on: our package, and all that is installed."""
+    return storage.sha256_bytes(_package().encode())
+
+
+def _package() -> str:
+    return f"{digest.package_digest()}\n{digest.libraries_digest()}"
+
+
+class Sources(NamedTuple):
+    """The digest of a workspace's measures, and the files behind it: (absolute path, SHA-256)."""
+
+    sha256: str
+    files: tuple[tuple[str, str], ...]
+
+
 class CodeDigests:
     """Digest per measure, for one workspace and one moment."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._package = f"{digest.package_digest()}\n{digest.libraries_digest()}"
-        self._standard = storage.sha256_bytes(self._package.encode())
-        self._own: str | None = None
+        self._standard = standard_digest()
+        self._own: Sources | None = None
 
     def __call__(self, measure: Measure) -> str:
-        if is_standard(measure):
-            return self._standard
+        return self._standard if is_standard(measure) else self.sources().sha256
+
+    def sources(self) -> Sources:
+        """Of the workspace's own measures, as they were when the first of them was planned."""
         if self._own is None:
             files = {path.resolve(): (name, path) for name, path in digest.workspace_code(self._workspace)}
             for name, path in loose_modules():
                 files.setdefault(path, (name, path))
-            self._own = storage.sha256_bytes(f"{self._package}\n{digest.tree_digest(list(files.values()))}".encode())
+            own = storage.sha256_bytes(f"{_package()}\n{digest.tree_digest(list(files.values()))}".encode())
+            self._own = Sources(own, tuple((str(path), storage.sha256_file(path)) for path in sorted(files)))
         return self._own

@@ -6,7 +6,7 @@ configuration, the keys of its inputs, and the libraries. Equal keys over equal 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_distill import storage
@@ -73,9 +73,13 @@ class Planner:
                 raise DistillError(
                     Code.MEASURE, f"{measure.name} needs {name!r}, which is neither a column of this batch nor a measure"
                 )
+        return self.bound(measure, inputs)
+
+    def bound(self, measure: Measure, inputs: Sequence[tuple[str, Node | str | None]]) -> Node:
+        """The node of a measure whose parameters are these."""
         return Node(measure, tuple(inputs), self._key(measure, inputs))
 
-    def _key(self, measure: Measure, inputs: list[tuple[str, Node | str | None]]) -> str:
+    def _key(self, measure: Measure, inputs: Sequence[tuple[str, Node | str | None]]) -> str:
         sources = [[name, s.key if isinstance(s, Node) else s] for name, s in inputs]
         parts = {
             "name": measure.name,

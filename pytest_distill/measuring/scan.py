@@ -1,32 +1,36 @@
-"""The one scan: computes the planned columns shard by shard, in threads, and then those that need all rows.
+"""The one scan: computes the planned columns shard by shard, and then those that need all rows.
 
-Threads, because the work is in polars, numba, tokenizers and RE2, which let go of the interpreter lock. A task is
-(shard, nodes) -> columns with no shared state. A measure that fails takes down what needs it and nothing else.
+Threads do it, because the work is in polars, numba, tokenizers and RE2, which let go of the interpreter lock; or the workers of
+a cluster. A task is (shard, nodes) -> columns with no shared state, and what it gives is checked here whoever gave it. A measure
+that fails takes down what needs it and nothing else.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch
-from pytest_distill.batch.rows import json_lines
 from pytest_distill.contracts.manifest import Shard
 from pytest_distill.contracts.run import MeasureRecord
-from pytest_distill.errors import Code, DistillError, one_line
+from pytest_distill.engine.engine import Job
+from pytest_distill.engine.local import Threads
+from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.cache import Cache
+from pytest_distill.measuring.compute import Computed, Computing, checked, error_text
 from pytest_distill.measuring.plan import Node, in_order
 from pytest_distill.policy.model import Policy
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pytest_distill.measuring.elsewhere import Elsewhere
+
 Progress = Callable[[int, int], None]
+Work = dict[int, list[Node]]  # shard number -> what is to be computed of it, inputs first
 
 
 @dataclass
@@ -62,38 +66,56 @@ class Scan:
     policy: Policy
     cache: Cache | None
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    elsewhere: Elsewhere | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     scans: int = 0
+    _failed: DistillError | None = None
 
     @property
     def shards(self) -> tuple[Shard, ...]:
         return self.batch.manifest.shards
+
+    @property
+    def _computing(self) -> Computing:
+        return Computing(self.batch, self.policy)
 
     def rows_sha256(self) -> str:
         """Digest of all rows in order: what a batch measure's values depend on besides its key."""
         return storage.sha256_bytes("\n".join(s.sha256 for s in self.shards).encode())
 
     def run(self, wanted: Iterable[Node], progress: Progress | None = None) -> None:
-        """Makes every wanted node available: from the cache, or by one pass over the shards that miss it."""
-        nodes = [n for n in in_order(list(wanted)) if not self._complete(n)]
+        """Makes every wanted node available: from the cache, or by one pass over the shards that miss it.
+
+        Raises E-BATCH-CORRUPT, and what a cluster was refused for; asked again, it is refused again and nothing runs twice.
+        """
+        wanted = list(wanted)
+        nodes = [n for n in in_order(wanted) if not self._complete(n)]
         missing = self._load_cached(nodes, {n.key for n in wanted if not self._complete(n)})
         if not missing:
             return
+        if self._failed is not None:
+            raise self._failed
         self.scans += 1
         shard_nodes = [n for n in nodes if n.measure.scope == "shard"]
         per_shard = {number: [n for n in shard_nodes if number in missing.get(n.key, ())] for number in range(len(self.shards))}
-        tasks = {number: todo for number, todo in per_shard.items() if todo}
-        done = 0
-        with ThreadPoolExecutor(max_workers=max(1, self.workers)) as pool:
-            futures = [pool.submit(self._shard_task, number, todo) for number, todo in tasks.items()]
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                if progress is not None:
-                    progress(done, len(tasks))
+        try:
+            self._shards({number: todo for number, todo in per_shard.items() if todo}, progress)
+        except DistillError as error:
+            self._failed = error
+            raise
         for node in nodes:
             if node.measure.scope == "batch" and node.key in missing:
                 self._batch_task(node)
+
+    def _shards(self, work: Work, progress: Progress | None) -> None:
+        """Computes shard measures where they are computed: all in threads, or most of them elsewhere."""
+        passes = [(self._here, work)] if self.elsewhere is None else self.elsewhere.passes(self, work, self._here)
+        total, done = sum(len(part) for _, part in passes), 0
+        for compute, part in passes:
+            for _ in compute(part):
+                done += 1
+                if progress is not None:
+                    progress(done, total)
 
     def _complete(self, node: Node) -> bool:
         """True when the node needs no further work: it failed, or its column is there for every shard."""
@@ -130,87 +152,61 @@ class Scan:
                     needed.setdefault(source.key, set()).update(inputs)
         return missing
 
-    def _shard_task(self, number: int, nodes: list[Node]) -> None:
-        """Computes `nodes` (inputs first) for one shard. Runs in a thread; writes only its own shard's slots."""
-        shard = self.shards[number]
-        names = sorted({name for node in nodes for name in self._columns(node)})
-        frame = self.batch.read_shard(shard, names)
-        columns = {name: frame.get_column(name) for name in names}
-        for node in nodes:
-            outcome = self.outcomes[node.key]
-            started = time.perf_counter()
-            try:
-                series = self._call(node, shard.rows, lambda source: self._part(source, number), columns)
-            except Exception as error:  # a user's function may raise anything; the gates that need it fail with this text
-                outcome.errors[number] = error_text(error)
-                continue
-            finally:
-                outcome.seconds += time.perf_counter() - started
-            outcome.parts[number] = series
-            if self.cache is not None:
-                self.cache.store(shard.sha256, node.key, series)
+    def _here(self, work: Work) -> Iterator[int]:
+        """In threads of this process. Gives the numbers of the shards that are done."""
+        tasks = ((number, (number, nodes)) for number, nodes in work.items())
+        for number, _ in Threads(max(1, self.workers)).map(Job(lambda: self._shard_task), tasks):
+            yield number
+
+    def _shard_task(self, task: tuple[int, list[Node]]) -> None:
+        """Computes nodes (inputs first) for one shard. Runs in a thread; writes only its own shard's slots."""
+        number, nodes = task
+        for node, computed in self._computing.shard(self.shards[number], nodes, self.parts(number, nodes)):
+            self.accept(node, number, computed)
+
+    def parts(self, number: int, nodes: Iterable[Node]) -> dict[str, pl.Series]:
+        """The columns of one shard that are there already among those that `nodes` need, by key."""
+        every = {source.key for node in nodes for source in node.nodes()}
+        there = {key: self.outcomes[key].parts.get(number) for key in every if key in self.outcomes}
+        return {key: part for key, part in there.items() if part is not None}
+
+    def accept(self, node: Node, number: int, computed: Computed) -> None:
+        """Takes what became of a node in one shard, checked once more: a worker may be another process."""
+        outcome, shard = self.outcomes[node.key], self.shards[number]
+        outcome.seconds += computed.seconds
+        if computed.series is None:
+            outcome.errors[number] = computed.error or "it gave nothing"
+            return
+        try:
+            series = checked(computed.series, node, shard.rows)
+        except DistillError as error:
+            outcome.errors[number] = error_text(error)
+            return
+        outcome.parts[number] = series
+        if self.cache is not None:
+            self.cache.store(shard.sha256, node.key, series)
 
     def _batch_task(self, node: Node) -> None:
-        outcome = self.outcomes[node.key]
-        started = time.perf_counter()
+        outcome, computing = self.outcomes[node.key], self._computing
         try:
-            columns = {name: self.batch.column(name) for name in self._columns(node)}
-            series = self._call(node, self.batch.rows, self._whole, columns)
-        except Exception as error:  # as above
+            columns = {name: self.batch.column(name) for name in computing.columns_of(node)}
+        except DistillError as error:
             outcome.errors[0] = error_text(error)
             return
-        finally:
-            outcome.seconds += time.perf_counter() - started
-        outcome.parts[0] = outcome.whole = series
+        computed = computing.one(node, self.batch.rows, self._whole, columns)
+        outcome.seconds += computed.seconds
+        if computed.series is None:
+            outcome.errors[0] = computed.error or ""
+            return
+        outcome.parts[0] = outcome.whole = computed.series
         if self.cache is not None:
-            self.cache.store(self.rows_sha256(), node.key, series)
-
-    def _part(self, node: Node, number: int) -> pl.Series:
-        part = self.outcomes[node.key].parts.get(number)
-        if part is None:
-            raise DistillError(Code.MEASURE, f"it needs {node.name}, which failed")
-        return part
+            self.cache.store(self.rows_sha256(), node.key, computed.series)
 
     def _whole(self, node: Node) -> pl.Series:
         outcome = self.outcomes[node.key]
         if outcome.errors:
             raise DistillError(Code.MEASURE, f"it needs {node.name}, which failed")
         return self.whole(outcome)
-
-    def _call(self, node: Node, rows: int, series: Callable[[Node], pl.Series], columns: dict[str, pl.Series]) -> pl.Series:
-        import polars as pl
-
-        arguments: dict[str, Any] = {}
-        for name, source in node.inputs:
-            column = series(source) if isinstance(source, Node) else columns[source] if source else None
-            # A clone shares the memory; what a measure writes into its argument reaches nobody else.
-            arguments[name] = column.clone() if column is not None else None
-        if node.measure.wants_kind:
-            arguments["kind"] = self.batch.kind
-        if node.measure.wants_record:
-            arguments["record"] = self._records(columns)
-        if node.measure.config:
-            arguments["config"] = self.policy.table(node.measure.config)
-        result = node.measure.function(**arguments)
-        if not isinstance(result, pl.Series):
-            raise DistillError(Code.MEASURE, f"it returned {type(result).__name__}, not a polars Series")
-        if len(result) != rows:
-            raise DistillError(Code.MEASURE, f"it returned {len(result)} values for {rows} rows")
-        if result.dtype == pl.Object:
-            raise DistillError(Code.MEASURE, "it returned Python objects, not values that a column can hold")
-        # A column is called like its measure, whatever the function called it and wherever it was read from.
-        return result.rename(node.name)
-
-    def _columns(self, node: Node) -> list[str]:
-        return [*self.batch.column_names] if node.measure.wants_record else node.columns()
-
-    def _records(self, columns: dict[str, pl.Series]) -> pl.Series:
-        """Each row as one JSON text, from all its columns."""
-        import polars as pl
-
-        frame = pl.DataFrame([columns[name].alias(name) for name in self.batch.column_names])
-        lines = (line[:-1].decode() for line in json_lines(frame, self.batch.manifest.columns))
-        return pl.Series("record", lines, dtype=pl.String)
 
     def whole(self, outcome: Outcome) -> pl.Series:
         """A node's column over all rows, in batch order."""
@@ -237,11 +233,6 @@ class Scan:
         if outcome.errors:
             raise DistillError(Code.MEASURE, f"measure {node.name} failed: {outcome.error}")
         return self.whole(outcome)
-
-
-def error_text(error: Exception) -> str:
-    text = error.message if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
-    return one_line(text)[:500]
 
 
 def _split(series: pl.Series, rows: list[int]) -> list[pl.Series]:

@@ -66,7 +66,9 @@ def workspace_code(workspace: Workspace) -> list[tuple[str, Path]]:
 @cache
 def installed() -> tuple[str, ...]:
     """`name==version` of every installed distribution, and the interpreter."""
-    names = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    # What Ray brings along inside itself is on the path from its import on: that is no other installation.
+    paths = [path for path in sys.path if not path.endswith("ray/thirdparty_files")]
+    names = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions(path=paths) if d.metadata["Name"]}
     return (f"python=={'.'.join(str(n) for n in sys.version_info[:3])}", *sorted(names))
 
 
