@@ -49,6 +49,11 @@ class Ray(Engine):
         if address is not None:
             reach(*parsed(address))
 
+    @property
+    def address(self) -> str:
+        """Host and port of the cluster, which is started where it is not yet."""
+        return str(self._started().get_runtime_context().gcs_address)
+
     def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
         ray = self._started()
         number, pending = uuid.uuid4().hex, set[Any]()

@@ -21,11 +21,16 @@ class Installation(NamedTuple):
 @cache
 def here() -> Installation:
     """This process's own."""
+    return Installation(digest.tree_digest(code()), digest.installed())
+
+
+def code() -> list[tuple[str, Path]]:
+    """All of our own files that decide what a worker gives, by name."""
     files = digest.package_code()
     spec = find_spec("pytest_distill.pipelines")  # found, not imported: whoever measures knows no pipeline
     for folder in map(Path, spec.submodule_search_locations or () if spec else ()):
         files += [(f"pipelines/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*.py")]
-    return Installation(digest.tree_digest(files), digest.installed())
+    return files
 
 
 def check(theirs: Installation, where: str) -> None:

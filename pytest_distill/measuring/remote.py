@@ -160,9 +160,7 @@ class Measurer:
             meant = {name: nodes[key] for name, key, _ in each.inputs if key is not None}
             node = planner.bound(self._measure(each), [(name, meant.get(name, column)) for name, _, column in each.inputs])
             if node.key != each.key or node.measure.inputs != tuple(name for name, *_ in each.inputs):
-                raise DistillError(
-                    Code.ENGINE, f"{self._where} has another measure {each.name} than was planned", "Run it again."
-                )
+                raise DistillError(Code.ENGINE, f"{self._where} has another {each.name} than was planned with", "Run it again.")
             nodes[node.key] = node
         if sources is not None and (strange := {str(path) for _, path in loose_modules()} - {name for name, _ in sources.files}):
             raise DistillError(Code.ENGINE, f"{self._where} imported {min(strange)}, which nobody planned with")
