@@ -6,11 +6,14 @@ with this process, however that ends. One that runs already is left as it was fo
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -28,7 +31,14 @@ if TYPE_CHECKING:
     import types
 
 RETRIES: Final = 3  # of a task whose worker died
+ATTEMPTS: Final = 3  # at starting a cluster: Ray gives up after half a minute, which a busy machine may need
 PATIENCE: Final = 10.0  # seconds that an address has to answer in
+_ENDED: Final = DistillError(
+    Code.WORKER,
+    "this process was ended while it used Ray: its cluster died, or somebody killed it",
+    "What is stored stays; --resume goes on, and --engine local needs no cluster.",
+)
+_WATCH: Final = f"import sys; sys.stdin.buffer.read() or sys.stderr.write({_ENDED.line()!r} + chr(10))"
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_LOG_TO_DRIVER": "0"}
 
 
@@ -46,6 +56,7 @@ class Ray(Engine):
         self._given, self._address = workers, address
         self._ray: types.ModuleType | None = None
         self._folder: storage.ScratchFolder | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
         if address is not None:
             reach(*parsed(address))
 
@@ -56,27 +67,17 @@ class Ray(Engine):
 
     def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
         ray = self._started()
-        number, pending = uuid.uuid4().hex, set[Any]()
+        number = uuid.uuid4().hex
         # A reference within a list is not fetched for every task, but when a worker asks for it.
         order = [ray.put((here(), job))]
         remote = ray.remote(_task).options(max_retries=RETRIES, num_cpus=1, runtime_env=_apart(job.group))
 
         def submit(task: T) -> Callable[[], R]:
+            # Nothing is ever cancelled: Ray ends the whole process when it is asked to cancel a task whose worker has died.
             reference = remote.remote(number, order, task)
-            pending.add(reference)
+            return lambda: self._result(ray, reference)
 
-            def result() -> R:
-                found: R = self._result(ray, reference)
-                pending.discard(reference)
-                return found
-
-            return result
-
-        try:
-            yield from in_order(tasks, submit, self.workers)
-        finally:
-            for reference in pending:
-                ray.cancel(reference)
+        yield from in_order(tasks, submit, self.workers)
 
     @staticmethod
     def _result(ray: types.ModuleType, reference: Any) -> Any:
@@ -99,6 +100,7 @@ class Ray(Engine):
 
             if ray.is_initialized():
                 raise DistillError(Code.ENGINE, "this process uses Ray for something else already", "Run it in one of its own.")
+            self.watch()
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
             # As a job of a client, by Ray's words: else the current folder would be a place for modules in every worker.
             options["job_config"] = ray.job_config.JobConfig(_client_job=True)
@@ -111,10 +113,7 @@ class Ray(Engine):
                 options["address"] = self._address
                 loopback = only_here(*parsed(self._address))
             with _as_at_start(), _signals_kept(), _on_loopback(loopback):
-                try:
-                    ray.init(**options)
-                except (Exception, SystemExit) as error:
-                    raise self._unusable(str(error)) from error
+                self._connect(ray, options)
             self._ray = ray
             if self._address is not None:
                 offered = int(ray.cluster_resources().get("CPU", 0))
@@ -124,17 +123,42 @@ class Ray(Engine):
                 self.workers = self._given or offered
         return self._ray
 
+    def _connect(self, ray: types.ModuleType, options: dict[str, Any]) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                ray.init(**options)
+            except (Exception, SystemExit) as error:  # what it raises depends on how far it came
+                ray.shutdown()
+                if self._address is not None or attempt == ATTEMPTS:
+                    raise self._unusable(str(error)) from error
+            else:
+                return
+
     def _unusable(self, why: str) -> DistillError:
         first = (why.strip().splitlines() or ["it ended without a word"])[0]
         if self._address is None:
             return DistillError(Code.ENGINE, f"Ray could not be started: {first}", "`ray start --head` may tell more.")
         return DistillError(Code.ENGINE, f"the Ray cluster at {self._address} cannot be used: {first}", "Start it again.")
 
+    def watch(self) -> None:
+        """Has another process wait for the end of this one, and say so on this stderr where it is not asked to leave before.
+
+        When a cluster dies, Ray ends the process that uses it, on the spot: nobody here could say why any more.
+        """
+        if self._watcher is None:
+            command = [sys.executable, "-I", "-S", "-c", _WATCH]
+            self._watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            atexit.register(self.close)
+
     def close(self) -> None:
         if self._ray is not None:
             with _signals_kept():
                 self._ray.shutdown()
         self._ray = self._folder = None
+        if self._watcher is not None:
+            self._watcher.communicate(b"done")
+            self._watcher = None
+            atexit.unregister(self.close)
 
 
 def _task(number: str, order: list[Any], task: Any) -> Any:

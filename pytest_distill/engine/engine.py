@@ -37,10 +37,13 @@ class Engine(ABC):
     def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
         """The result of each task beside its label, which stays in this process, in the order of the tasks.
 
-        Tasks are drawn as they are needed: at most `workers` + 2 of them, or their results, are in memory. Closing the generator
-        lets those at work end and starts no other. What a task raises is raised here. Raises E-WORKER when a worker died and its
+        Tasks are drawn as they are needed: at most `workers` + 2 of them, or their results, are in memory. Once the
+        generator is closed, no other is drawn. What a task raises is raised here. Raises E-WORKER when a worker died and its
         task cannot be run again; what was yielded before stands.
         """
+
+    def watch(self) -> None:  # noqa: B027 - as below
+        """To be called while this process's stderr is that of the user: what an end without a word is told on."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
         """Ends what the engine started. It can be used again."""

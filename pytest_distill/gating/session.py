@@ -5,6 +5,7 @@ An INCOMPLETE record is written before anything runs and replaced only at the en
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Generator
@@ -114,6 +115,9 @@ def _start(config: pytest.Config) -> None:
     code, wanted = CodeDigests(workspace), option.distill_workers
     engine = chosen(option.distill_engine, option.distill_ray_address, wanted, lambda: Threads(wanted))
     config.add_cleanup(engine.close)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        engine.watch()
     elsewhere = None if option.distill_engine == "local" else Elsewhere(engine, code)
     scan = Scan(batch, workspace.policy, cache, workers=engine.workers, elsewhere=elsewhere)
     planner = Planner(frozenset(batch.column_names), batch.kind, workspace.policy, code, batch.manifest.columns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +42,9 @@ def workers() -> list[int]:
                 continue
             parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
             names[int(folder.name)] = stat.partition("(")[2].rpartition(")")[0]
-    found = [pid for pid, name in names.items() if name.startswith("ray::")]
-    return [pid for pid in found if os.getpid() in lineage(pid, parents) and "Agent" not in names[pid]]
+    agents = ("ray::DashboardA", "ray::RuntimeEnv")  # as the kernel cuts their names
+    found = [pid for pid, name in names.items() if name.startswith("ray::") and name not in agents]
+    return [pid for pid in found if os.getpid() in lineage(pid, parents)]
 
 
 def lineage(pid: int, parents: dict[int, int]) -> list[int]:
@@ -147,6 +150,16 @@ def test_workers_have_the_environment_that_this_process_began_with(cluster: Ray,
 def test_the_current_folder_is_no_place_for_modules_of_a_worker(cluster: Ray) -> None:
     [(_, found)] = cluster.map(Job(partial, (eval,)), [(None, "__import__('sys').path")])
     assert str(Path.cwd()) not in found
+
+
+def test_a_process_that_ends_without_a_word_is_spoken_for() -> None:
+    code = "import os; from pytest_distill.engine.cluster import Ray; engine = Ray(2); engine.watch(); {}; os._exit(1)"
+    said = {}
+    for last in ("pass", "engine.close()"):
+        said[last] = subprocess.run([sys.executable, "-c", code.format(last)], capture_output=True, text=True, check=False).stderr
+    assert said["pass"].startswith("ERROR [E-WORKER]: this process was ended while it used Ray")
+    assert said["pass"].count("\n") == 1
+    assert said["engine.close()"] == ""
 
 
 def test_signals_are_still_those_of_the_run(cluster: Ray) -> None:
