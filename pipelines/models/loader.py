@@ -203,6 +203,35 @@ def load_classifier(folder: Path) -> tuple[Any, Any]:
     return model, _tokenizer(folder)
 
 
+def build_classifier(folder: Path, outputs: int) -> tuple[Any, Any]:
+    """The sequence classifier that a folder's config.json describes, without weights, and its tokenizer. Raises E-MODEL."""
+    transformers = require("transformers")
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            folder, num_labels=outputs, trust_remote_code=False, local_files_only=True
+        )
+        model = transformers.AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DistillError(Code.MODEL, f"{folder}: {error}", "Is it the configuration of a sequence classifier?") from error
+    return model, _tokenizer(folder)
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What `torch.save` wrote, as tensors and plain containers only. Raises E-MODEL for anything else.
+
+    torch's restricted reader is the only one: before torch 2.6 it could be made to run code (CVE-2025-32434).
+    """
+    torch = require("torch")
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        hint = "Older ones run code that a checkpoint may hold."
+        raise DistillError(Code.MODEL, f"{path.name} needs torch 2.6 or newer", hint)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # its reader raises whatever comes up in a foreign file, with advice that nobody should follow
+        what = f"{path} does not read as tensors only ({type(error).__name__})"
+        raise DistillError(Code.MODEL, what, "Save its state dict again, or convert it to safetensors.") from error
+
+
 def _tokenizer(folder: Path) -> Any:
     transformers = require("transformers")
     try:

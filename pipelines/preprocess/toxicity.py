@@ -1,12 +1,11 @@
 """Toxicity by a classifier of the user's: a Hugging Face sequence classifier by path, or a Detoxify checkpoint. Both offline.
 
-Nothing is downloaded, no code of a model repository runs, and weights are read as tensors only: safetensors, or what
-`torch.load(weights_only=True)` accepts, which is its default from torch 2.6 on.
+Nothing is downloaded, no code of a model repository runs, and weights are read as tensors only: safetensors, or what torch's
+restricted reader accepts. Detoxify's own loader is not used: it unpickles a checkpoint, and with it whatever code that holds.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from pytest_distill import storage
 from pytest_distill.errors import Code, DistillError
-from pytest_distill.pipelines.models.loader import load_classifier
+from pytest_distill.pipelines.models.loader import build_classifier, load_classifier, read_checkpoint
 from pytest_distill.pipelines.preprocess.config import Toxicity
 
 BATCH = 32
@@ -24,6 +23,8 @@ MAX_TOKENS = 512
 CHECKPOINT = ".ckpt"
 # Labels that say a text is fine, as classifiers on the hub name them. Toxicity is what is left.
 _HARMLESS = frozenset(("neutral", "non-toxic", "non_toxic", "nontoxic", "not_toxic", "neither", "clean", "safe", "label_0"))
+# What Detoxify calls the labels of its checkpoints, whichever challenge they were trained for.
+_RENAMED = {"toxic": "toxicity", "identity_hate": "identity_attack", "severe_toxic": "severe_toxicity"}
 
 
 def files(table: Toxicity) -> list[Path]:
@@ -31,7 +32,7 @@ def files(table: Toxicity) -> list[Path]:
     assert table.model is not None
     path = Path(table.model)
     if path.suffix == CHECKPOINT and path.is_file():
-        config = Path(table.config) if table.config else path.parent / "config"
+        config = _config(table)
         if not config.is_dir():
             raise DistillError(
                 Code.MODEL, f"{path}: no configuration in {config}", "Set diagnostics.toxicity.config to its folder."
@@ -108,22 +109,34 @@ def _harmful(labels: Sequence[str], table: Toxicity) -> list[int]:
 
 
 def _detoxify(table: Toxicity) -> tuple[Any, Any, list[str]]:
-    import torch
+    """The model of a checkpoint as Detoxify saves it (`config` and `state_dict`), its tokenizer, and what its outputs are called.
 
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        raise DistillError(Code.MODEL, "a .ckpt needs torch 2.6 or newer", "Older ones run code that a checkpoint may hold.")
+    `arch.args.model_name` is the class of transformers, `dataset.args.classes` the labels. Raises E-MODEL.
+    """
+    path, config = Path(str(table.model)), _config(table)
+    saved = read_checkpoint(path)
     try:
-        detoxify = importlib.import_module("detoxify")
-    except ImportError as error:
-        raise _missing(error) from error
-    config = table.config or str(Path(str(table.model)).parent / "config")
+        arch, classes = saved["config"]["arch"]["args"], saved["config"]["dataset"]["args"]["classes"]
+        kind, outputs, weights = str(arch["model_name"]), int(arch["num_classes"]), dict(saved["state_dict"])
+        labels = [_RENAMED.get(str(name), str(name)) for name in classes]
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{path} is no Detoxify checkpoint: it lacks what Detoxify saves ({error})"
+        raise DistillError(Code.MODEL, what, "Take one of its releases.") from error
+    model, tokenizer = build_classifier(config, outputs)
+    if type(model).__name__ != kind or len(labels) != outputs:
+        what = f"{path} is a {kind} with {len(labels)} labels, and {config} describes a {type(model).__name__} with {outputs}"
+        raise DistillError(Code.MODEL, what, "Give the configuration that it was trained with.")
+    # Releases hold a buffer that transformers no longer saves: the numbers from 0 on.
+    kept = {name: value for name, value in weights.items() if not name.endswith(".position_ids")}
     try:
-        loaded = detoxify.Detoxify(checkpoint=table.model, huggingface_config_path=config)
-    except Exception as error:  # detoxify and torch raise whatever they like for a foreign file
-        raise DistillError(
-            Code.MODEL, f"{table.model} is no Detoxify checkpoint: {error}", "Take one of its releases."
-        ) from error
-    return loaded.model, loaded.tokenizer, [str(name) for name in loaded.class_names]
+        model.load_state_dict(kept)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise DistillError(Code.MODEL, f"{path} does not fit {config}: {error}", "Give its own configuration.") from error
+    return model, tokenizer, labels
+
+
+def _config(table: Toxicity) -> Path:
+    return Path(table.config) if table.config else Path(str(table.model)).parent / "config"
 
 
 def _missing(error: ImportError) -> DistillError:

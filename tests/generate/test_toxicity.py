@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -121,17 +122,101 @@ def test_what_is_no_classifier_is_refused_before_anything_is_loaded(tmp_path: Pa
         assert caught.value.code is Code.MODEL
 
 
-def test_a_detoxify_checkpoint_is_read_as_tensors(tmp_path: Path) -> None:
-    pytest.importorskip("detoxify", reason="detoxify is not installed: no checkpoint of its was read")
-    names = {"id2label": {0: "toxicity", 1: "insult"}, "label2id": {"toxicity": 0, "insult": 1}}
-    folder = write_classifier(tmp_path / "config", ["some words"], **names)
-    model = transformers.BertForSequenceClassification.from_pretrained(folder)
-    vocabulary = transformers.AutoTokenizer.from_pretrained(folder).get_vocab()
-    for extra in ("[CLS]", "[SEP]", "[MASK]"):
-        vocabulary.setdefault(extra, 1)
+# -- Detoxify ------------------------------------------------------------------------------------------------------------------
+
+
+def write_checkpoint(folder: Path, texts: list[str], labels: list[int], classes: list[str]) -> Toxicity:
+    """A checkpoint as Detoxify's trainer saves one, of a small BERT: an output a class, each on its own. `labels` are of all."""
+    torch.manual_seed(1)
+    folder.mkdir()
+    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces.normalizer, pieces.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=3000, special_tokens=special, show_progress=False))
+    vocabulary = pieces.get_vocab()
     (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=lambda word: vocabulary[word])) + "\n")
-    arch = {"model_type": "BertForSequenceClassification", "model_name": str(folder), "tokenizer_name": "BertTokenizer"}
-    config = {"arch": {"args": arch | {"num_classes": 2}}, "dataset": {"args": {"classes": ["toxicity", "insult"]}}}
-    torch.save({"config": config, "state_dict": model.state_dict()}, tmp_path / "tiny.ckpt")
-    table = Toxicity(model=str(tmp_path / "tiny.ckpt"), config=str(folder))
-    assert 0 <= toxicity.Classifier(table).scores(["some words"]).item() <= 1
+    tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
+    model = transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=len(vocabulary), hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128,
+            max_position_embeddings=514, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=len(classes),
+        )
+    )  # fmt: skip
+    encoded = tokenizer(texts, truncation=True, max_length=LENGTH, padding="max_length", return_tensors="pt")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    target = torch.tensor(labels, dtype=torch.float32)[:, None].expand(-1, len(classes))
+    for places in torch.randperm(len(texts)).split(64):
+        logits = model(encoded["input_ids"][places], attention_mask=encoded["attention_mask"][places]).logits
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target[places])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    arch = {"model_type": str(folder), "model_name": "BertForSequenceClassification", "tokenizer_name": "BertTokenizer"}
+    config = {
+        "name": "small",
+        "arch": {"type": "BERT", "args": arch | {"num_classes": len(classes)}},
+        "dataset": {"type": "JigsawDataOriginal", "args": {"classes": classes}},
+    }
+    state = model.state_dict() | {"bert.embeddings.position_ids": torch.arange(514)[None]}  # as releases have it
+    path = folder.with_suffix(".ckpt")
+    torch.save({"config": config, "state_dict": state}, path)
+    return Toxicity(model=str(path), config=str(folder))
+
+
+def test_a_detoxify_checkpoint_scores_as_detoxify_scores_it(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    detoxify = pytest.importorskip("detoxify", reason="detoxify is not installed: no score was compared with its own")
+    rows = labelled()
+    train, held_out = rows[:3000], [text for text, _ in rows[3000:3200]]
+    table = write_checkpoint(
+        tmp_path / "small", [text for text, _ in train], [1 - label for _, label in train], ["toxic", "severe_toxic", "insult"]
+    )
+    ours = toxicity.Classifier(table).scores(held_out)
+    theirs = detoxify.Detoxify(checkpoint=table.model, huggingface_config_path=table.config)
+    assert theirs.class_names == ["toxicity", "severe_toxicity", "insult"]
+    scores = np.array([max(theirs.predict(text).values()) for text in held_out])
+    assert np.abs(ours - scores).max() <= 1e-4
+    assert ours.std() > 0.1  # it has learned something, so that this says something
+    record_property(
+        "figure", f"toxicity, a Detoxify checkpoint, 200 tweets: largest difference {np.abs(ours - scores).max():.1e}"
+    )
+    one = toxicity.Classifier(table.model_copy(update={"labels": ("insult",)})).scores(held_out[:5])
+    assert np.abs(one - [theirs.predict(text)["insult"] for text in held_out[:5]]).max() <= 1e-4
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    table = write_checkpoint(tmp_path / "small", ["some words", "other words"], [0, 1], ["toxic"])
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    saved = torch.load(table.model, weights_only=True)
+    torch.save(saved | {"callbacks": Bomb()}, table.model)
+    with pytest.raises(DistillError, match="does not read as tensors only") as caught:
+        toxicity.Classifier(table)
+    assert caught.value.code is Code.MODEL
+    assert not (tmp_path / "executed").exists()
+
+
+def test_what_is_no_detoxify_checkpoint_is_refused(tmp_path: Path) -> None:
+    table = write_checkpoint(tmp_path / "small", ["some words", "other words"], [0, 1], ["toxic", "insult"])
+    saved = torch.load(table.model, weights_only=True)
+    arch = saved["config"]["arch"]["args"]
+    some = dict(list(saved["state_dict"].items())[2:])
+    changes: dict[str, Any] = {
+        "lacks what Detoxify saves": {"state_dict": saved["state_dict"]},
+        "RobertaForSequenceClassification": saved
+        | {"config": saved["config"] | {"arch": {"args": arch | {"model_name": "RobertaForSequenceClassification"}}}},
+        "with 2 labels": saved | {"config": saved["config"] | {"arch": {"args": arch | {"num_classes": 3}}}},
+        "does not fit": saved | {"state_dict": some},
+    }
+    for said, change in changes.items():
+        torch.save(change, table.model)
+        with pytest.raises(DistillError, match=said) as caught:
+            toxicity.Classifier(table)
+        assert caught.value.code is Code.MODEL
+    Path(str(table.model)).write_bytes(b"not a checkpoint")
+    with pytest.raises(DistillError, match="does not read as tensors only"):
+        toxicity.Classifier(table)

@@ -169,7 +169,13 @@ def test_data_never_becomes_code() -> None:
     modules_barred = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
     wrong = []
     for path in OURS:
-        wrong += [f"{path.relative_to(ROOT)}:{call.lineno} {name}" for name, call in calls(path) if name in barred]
+        for name, call in calls(path):
+            # torch's restricted reader makes tensors and nothing else, where it is asked for by a literal.
+            restricted = name == "torch.load" and any(
+                k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True for k in call.keywords
+            )
+            if name in barred and not restricted:
+                wrong.append(f"{path.relative_to(ROOT)}:{call.lineno} {name}")
         wrong += [
             f"{path.relative_to(ROOT)}:{line} import {name}"
             for name, line in imports(path)
