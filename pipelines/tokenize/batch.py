@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pytest_distill import ledger, storage
 from pytest_distill.batch import shards
-from pytest_distill.batch.batch import Batch
+from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.write import BatchWriter, Content
 from pytest_distill.contracts.manifest import How
 from pytest_distill.contracts.tokens import ATTACHED, MANIFEST, STAGE, STATE, TokensManifest
@@ -40,11 +40,15 @@ def tokens_batch(
     tokenizer: Tokenizer,
     *,
     engine: Engine | None = None,
+    resume: bool = False,
     what: str | None = None,
     why: str | None = None,
     command: tuple[str, ...] = (),
 ) -> Batch:
     """The batch `batch_id` of the set in `folder`, which was made from `sources` with `tokenizer`.
+
+    With `resume`, the batch that a run made before it was killed is that batch, if it is of just this set; what one left that did
+    not come to its end is cleared away in any case.
 
     Raises what `shards.verify` raises for a set that is not whole, E-TOKENIZER-DRIFT, E-SOURCE-NOTFOUND when the sources are not
     those of the set, E-SHARD-TOKENS when the shards do not hold their tokens, E-BATCH-EXISTS. Then nothing was written.
@@ -64,10 +68,45 @@ def tokens_batch(
         "parents": (info.batch_sha256,) if info.batch_sha256 else (),
         "freeze_sha256": info.freeze_sha256,
     }
-    with BatchWriter(workspace.batch_folder(batch_id), planned=manifest.total_documents, command=command, **facts) as writer:
-        rows = _rows(folder, manifest, sources, tokenizer, engine or Threads(1))
+    place = workspace.batch_folder(batch_id)
+    with storage.locked(workspace.state / STAGE / batch_id):
+        batch = _made(place, folder, facts) if resume else None
+        if batch is None:
+            storage.remove_leftovers(place)
+            batch = _write(place, folder, manifest, sources, tokenizer, engine or Threads(1), command, facts)
+        _record(workspace, batch, manifest)
+    return batch
+
+
+def _made(place: Path, folder: Path, facts: dict[str, Any]) -> Batch | None:
+    """The batch that stands at `place`, where it is this one; None where nothing does. Raises E-BATCH-EXISTS for another."""
+    if not place.exists():
+        return None
+    batch = open_batch(place)
+    same = {name: getattr(batch.manifest, name) for name in facts} == facts
+    if not same or (batch.attachment(ATTACHED), batch.attachment(STATE)) != _described(folder):
+        raise DistillError(Code.BATCH_EXISTS, f"there is another batch {batch.id}", "Batches are never edited; take another id.")
+    return batch
+
+
+def _described(folder: Path) -> tuple[bytes, bytes]:
+    return (folder / MANIFEST).read_bytes(), (folder / STATE).read_bytes()
+
+
+def _write(
+    place: Path,
+    folder: Path,
+    manifest: TokensManifest,
+    sources: Sources,
+    tokenizer: Tokenizer,
+    engine: Engine,
+    command: tuple[str, ...],
+    facts: dict[str, Any],
+) -> Batch:
+    with BatchWriter(place, planned=manifest.total_documents, command=command, **facts) as writer:
+        rows = _rows(folder, manifest, sources, tokenizer, engine)
         document, row = next(rows, (None, {}))
-        for number, source in enumerate(info.sources):
+        for number, source in enumerate(manifest.source_info.sources):
             writer.begin_source(source.name)
             while document is not None and document.source == number:
                 writer.add(row, line=document.line, offset=document.offset)
@@ -75,10 +114,14 @@ def tokens_batch(
             writer.end_source(sha256=source.sha256, size=source.bytes)
         for name in manifest.files:
             writer.attach(name, _content(folder / name))
-        writer.attach(ATTACHED, (folder / MANIFEST).read_bytes())
-        writer.attach(STATE, (folder / STATE).read_bytes())
-        batch = writer.finish()
-    ledger.append(
+        for name, data in zip((ATTACHED, STATE), _described(folder), strict=True):
+            writer.attach(name, data)
+        return writer.finish()
+
+
+def _record(workspace: Workspace, batch: Batch, manifest: TokensManifest) -> None:
+    """The ledger's line about the batch; once, however often the run was killed."""
+    ledger.append_once(
         workspace.ledger,
         "tokenized",
         batch=batch.id,
@@ -91,7 +134,6 @@ def tokens_batch(
         documents=manifest.total_documents,
         tokens=manifest.total_tokens,
     )
-    return batch
 
 
 def _content(path: Path) -> Content:

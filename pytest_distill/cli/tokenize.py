@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
         summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
         if args.id is not None:
             batches = importlib.import_module(f"{pipeline}.batch")
-            place, command = shared.open_workspace(args), ("distill", *sys.argv[1:])
-            made = batches.tokens_batch(place, args.id, args.out, found, tokenizer, engine=engine, command=command)
+            options = {"engine": engine, "resume": args.resume, "command": _command(args)}
+            made = batches.tokens_batch(shared.open_workspace(args), args.id, args.out, found, tokenizer, **options)
             summary["batch"] = made.id
     if args.json:
         shared.print_json(summary)
@@ -111,6 +110,15 @@ def run(args: argparse.Namespace) -> int:
     if args.id is not None:
         shared.say(args, f"judge them: pytest --distill-batch={args.id}")
     return 0
+
+
+def _command(args: argparse.Namespace) -> tuple[str, ...]:
+    """What made the batch, without what makes no difference to its bytes (--workers, --engine, --resume)."""
+    named = {"--tokenizer": args.tokenizer, "--eos": args.eos, "--id": args.id}
+    options = [str(part) for name, value in named.items() if value is not None for part in (name, value)]
+    fixed = ("dataset", "version", "out", "text_field", "dtype", "shard_tokens", "pipeline_version")
+    values = [str(part) for name in fixed for part in (f"--{name.replace('_', '-')}", getattr(args, name))]
+    return ("distill", "tokenize", *args.sources, *values, *options)
 
 
 @contextlib.contextmanager

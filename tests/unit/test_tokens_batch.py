@@ -15,7 +15,7 @@ from judging import judge as judge_gate
 from sealed_workspace import judge, make_workspace
 from token_sets import TEXTS, make_set, write_rows
 
-from pytest_distill import clock, storage
+from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.errors import DistillError
@@ -94,6 +94,32 @@ def test_a_batch_does_not_vouch_for_tokens_of_other_texts(tmp_path):
     with pytest.raises(DistillError, match=r"E-SHARD-TOKENS.*do not hold the tokens of r0 \(record 1\)"):
         tokens_batch(workspace, "b", tmp_path / "set", other, load())
     assert not workspace.batches.exists() or not list(workspace.batches.iterdir())
+
+
+def test_a_run_that_was_killed_finds_its_batch_again(tmp_path, monkeypatch):
+    workspace = make_workspace(tmp_path / "place")
+    make_set(tmp_path / "set")
+    found = Files([tmp_path / "set.jsonl"], "text")
+    leftover = workspace.batches / ".b.x1y2z3_4.tmp"
+    leftover.mkdir(parents=True)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "append_once", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tokens_batch(workspace, "b", tmp_path / "set", found, load())
+    assert not leftover.exists()
+    assert not ledger.verify(workspace.ledger).seq
+    with pytest.raises(DistillError, match="E-BATCH-EXISTS"):
+        tokens_batch(workspace, "b", tmp_path / "set", found, load())
+    for _ in range(2):
+        assert tokens_batch(workspace, "b", tmp_path / "set", found, load(), resume=True).id == "b"
+        assert ledger.verify(workspace.ledger).seq == 1
+    make_set(tmp_path / "again", shard_tokens=400, source=tmp_path / "set.jsonl")
+    with pytest.raises(DistillError, match=r"E-BATCH-EXISTS.*another batch b"):
+        tokens_batch(workspace, "b", tmp_path / "again", found, load(), resume=True)
 
 
 # -- gates -----------------------------------------------------------------------------------------------------------------------
