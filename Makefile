@@ -70,9 +70,9 @@ $(VLLM_ENV)/.installed: pyproject.toml setup.py tests/vllm/requirements.py
 test-vllm: $(VLLM_ENV)/.installed  ## the backend on vLLM, and vLLM's own server
 	DISTILL_VLLM_TESTS=1 OMP_NUM_THREADS=1 $(VLLM_ENV)/bin/python -m pytest tests/vllm
 
-# Half an hour and more: tests/faults has a few of each in `make test`.
-test-kill: $(INSTALLED)  ## kill -9 at 200 random moments and at every boundary of a write
-	DISTILL_KILLS=$${DISTILL_KILLS:-200} $(BIN)/python -m pytest tests/faults -p no:cacheprovider
+# An hour of one core: tests/faults has a few of each in `make test`.
+test-kill: $(INSTALLED)  ## kill -9 at 200 random moments of each command, and at every boundary of a write
+	DISTILL_KILLS=$${DISTILL_KILLS:-200} $(BIN)/python -m pytest tests/faults -n auto -p no:cacheprovider
 
 # Type checkers do not see the package-dir mapping of an editable install, so the installed wheel is what they read.
 types: $(WHEEL_ENV)/.installed  ## mypy --strict, on the built wheel

@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("startup", "cli_startup", "ingest_memory", "suite", "tokenizing", "evidence", "language", "retrieval", "run")
+BENCHMARKS = (
+    "startup",
+    "cli_startup",
+    "ingest_memory",
+    "preprocess_memory",
+    "suite",
+    "tokenizing",
+    "evidence",
+    "language",
+    "retrieval",
+    "run",
+)
 
 
 def main(names: list[str]) -> int:

@@ -1,27 +1,30 @@
 """kill -9, at any moment and at every boundary of a write: what goes on afterwards ends with the same bytes.
 
-`DISTILL_KILLS` says how many random moments (`make test-kill`: 200, and every boundary); without it a few of each.
+`DISTILL_KILLS` says how many random moments of runs over the whole dataset (`make test-kill`: 200, and every boundary); without
+it a few of each, over slices.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import re
-import shutil
 import signal
-import subprocess
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from boundaries import boundaries, met
 from conftest import REAL
-from killing import Scene, killed, survived
+from killing import Preprocess, Scene, Tokenize, survived
+from nursery import Nursery
 
 KILLS = int(os.environ.get("DISTILL_KILLS", "0"))
-# Every call by which a byte or a name gets to the disk.
-CALLS = ("write", "fsync", "rename", "unlink", "mkdir", "ftruncate", "chmod", "rmdir")
+COMMANDS = ("preprocess", "tokenize")
+PARTS = 3  # in which the boundaries are tried, so that they can be tried side by side
+Record = Callable[[str, object], None]
 
 
 class Whole(NamedTuple):
@@ -32,118 +35,132 @@ class Whole(NamedTuple):
     seconds: float
 
 
-def undisturbed(scene: Scene, times: int = 1) -> Whole:
-    seconds = 0.0
-    for _ in range(times):
-        scene.afresh()
-        began = time.monotonic()
-        scene.finish()
-        seconds = time.monotonic() - began
-    return Whole(scene, scene.files(), seconds)
+def undisturbed(scene: Scene) -> Whole:
+    scene.afresh()
+    began = time.monotonic()
+    scene.finish()
+    return Whole(scene, scene.files(), time.monotonic() - began)
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, rows: Path) -> Whole:
-    return undisturbed(Scene(tmp_path_factory.mktemp("killed"), rows, unit_rows=64), times=2 if KILLS else 1)
+def slices(tmp_path_factory: pytest.TempPathFactory, rows: list[Path]) -> dict[str, Whole]:
+    """Each command over 400 rows, in six units or so."""
+    return {
+        "preprocess": undisturbed(Preprocess(tmp_path_factory.mktemp("preprocess"), rows, unit_rows=64)),
+        "tokenize": undisturbed(Tokenize(tmp_path_factory.mktemp("tokenize"), rows, shard_tokens=4000)),
+    }
+
+
+def killed_at_random(whole: Whole, wanted: int, rng: random.Random, spread: tuple[float, float]) -> tuple[int, int, int]:
+    """Kills runs until as many were as are wanted, going on with each, and afresh when one has ended. Returns the kills, those of
+    them that were done to a run that had written something, and the runs that ended."""
+    scene = whole.scene
+    kills = at_work = ended = 0
+    seconds = whole.seconds  # the first run may have compiled the kernels, so that another takes much less
+    scene.afresh()
+    before = scene.files()
+    while kills < wanted:
+        took = survived(scene.start(), rng.uniform(*spread) * seconds)
+        files = scene.files()
+        if took is None:
+            kills += 1
+            at_work += files != before
+            before = files
+            continue
+        seconds = min(seconds, took)
+        ended += 1
+        assert files == whole.files
+        scene.afresh()
+        before = scene.files()
+    scene.finish()
+    assert scene.files() == whole.files
+    return kills, at_work, ended + 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_random_moments(whole: Whole, workers: int, record_property: pytest.RecordProperty) -> None:
-    scene = whole.scene
-    scene.workers = workers
-    rng = random.Random(20260131 + workers)
-    wanted = KILLS // 2 or 2
-    kills = finished = 0
-    seconds = whole.seconds  # the first run compiled the kernels, so a run may take much less
-    scene.afresh()
-    while kills < wanted:
-        took = survived(scene.start(), rng.uniform(0.3, 1.05) * seconds)
-        if took is None:
-            kills += 1
-            continue
-        seconds = min(seconds, took)
-        finished += 1
-        assert scene.files() == whole.files
-        scene.afresh()
-    scene.finish()
-    assert scene.files() == whole.files
-    scene.workers = 1
-    record_property("figure", f"kill -9: {kills} random moments, {workers} workers, {finished + 1} runs ended, all bytes equal")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_random_moments(slices: dict[str, Whole], command: str, workers: int, record_property: Record) -> None:
+    whole = slices[command]
+    whole.scene.workers = workers
+    kills, at_work, ended = killed_at_random(whole, 2, random.Random(20260131 + workers), (0.3, 1.05))
+    whole.scene.workers = 1
+    said = f"{kills} random moments ({at_work} had written), {ended} runs ended"
+    record_property("figure", f"kill -9, {command}, {workers} workers: {said}, all bytes equal")
 
 
-def boundaries(scene: Scene, log: Path, call: str) -> int:
-    """How often a whole run makes this call."""
-    process = scene.start("strace", "-f", "-qq", "-e", f"trace={call}", "-e", "signal=none", "-o", str(log))
-    _, said = process.communicate()
-    assert process.returncode == 0, said.decode()
-    return len(re.findall(rf"^\d+ +{call}\(", log.read_text(errors="replace"), re.MULTILINE))
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as ready:
+        yield ready
 
 
-@pytest.fixture(scope="session")
-def strace() -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: no run was killed at the boundaries of its writes")
-    tried = subprocess.run(["strace", "-f", "-qq", "-e", "trace=write", "true"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"strace may not trace here, so no run was killed at the boundaries of its writes: {tried.stderr.decode()}")
-
-
-@pytest.mark.parametrize("call", CALLS if KILLS else ["rename"])
+@pytest.mark.parametrize("part", range(PARTS) if KILLS else [0])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_every_boundary(
-    tmp_path: Path, whole: Whole, call: str, strace: None, record_property: pytest.RecordProperty
+    tmp_path: Path, few: list[Path], nursery: Nursery, command: str, part: int, strace: None, record_property: Record
 ) -> None:
-    scene = whole.scene
+    scene = Preprocess(tmp_path, few, unit_rows=48) if command == "preprocess" else Tokenize(tmp_path, few, shard_tokens=900)
+    whole = undisturbed(scene)
     scene.afresh()
-    count = boundaries(scene, tmp_path / "calls", call)
+    every = boundaries(nursery, scene, tmp_path / "calls")
     assert scene.files() == whole.files
-    wanted = range(1, count + 1) if KILLS else [count // 3, 2 * count // 3]
-    kills = 0
-    for number in wanted:
+    names = [at for at, boundary in enumerate(every) if boundary.call == "rename"]
+    wanted = range(part, len(every), PARTS) if KILLS else [names[len(names) // 3], names[2 * len(names) // 3]]
+    kills, differing = Counter[str](), {}
+    for at in wanted:
         scene.afresh()
-        log = tmp_path / "injected"
-        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-        process = scene.start("strace", "-f", "-qq", *inject, "-o", str(log))
-        if killed(process):
-            kills += 1
-            scene.finish()
-        assert scene.files() == whole.files, f"{call} number {number}"
-        shutil.rmtree(scene.workspace)
-    # Threads of libraries make a few of these calls of their own, more or fewer: nearly all of them have to have been met.
-    assert kills >= 0.8 * len(wanted)
-    record_property("figure", f"kill -9: at {kills} of {count} boundaries of {call}, all bytes equal after resuming")
+        while not met(nursery, scene, every[at], tmp_path / "injected"):
+            # Something else on this machine changed how many files are opened before: they are counted again.
+            scene.afresh()
+            counted = boundaries(nursery, scene, tmp_path / "calls")
+            assert [(b.call, b.where) for b in counted] == [(b.call, b.where) for b in every]
+            every = counted
+            scene.afresh()
+        kills[every[at].call] += 1
+        status, said = nursery.run(scene)
+        if status:
+            differing[every[at]] = said
+        elif (files := scene.files()) != whole.files:
+            differing[every[at]] = ", ".join(sorted(n for n in files.keys() | whole.files if files.get(n) != whole.files.get(n)))
+    assert not differing, "\n".join(f"{boundary}: {what}" for boundary, what in differing.items())
+    figure = ", ".join(f"{call} {count}" for call, count in kills.most_common())
+    record_property("figure", f"kill -9, {command}, {kills.total()} of {len(every)} boundaries ({figure}): all bytes equal")
 
 
-def test_told_to_stop_it_ends_with_143_and_can_go_on(whole: Whole) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_told_to_stop_it_ends_with_143_and_can_go_on(slices: dict[str, Whole], command: str) -> None:
+    whole = slices[command]
     scene = whole.scene
     scene.afresh()
-    state = scene.workspace / ".distill" / "preprocess" / "out" / "state_stage_1.json"
     process = scene.start()
-    while not state.exists() and process.poll() is None:
+    while not scene.at_work.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate()
     assert process.returncode in (143, 0), said.decode()
     if process.returncode == 143:  # else it had ended before the signal came
-        assert not (scene.workspace / "batches" / "out").exists()
+        assert not scene.made.exists()
         scene.finish()
     assert scene.files() == whole.files
 
 
 @pytest.mark.skipif(not KILLS, reason="make test-kill runs this one")
-def test_killed_at_random_moments_of_a_run_over_the_whole_dataset(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_random_moments_of_a_run_over_the_whole_dataset(
+    tmp_path: Path, command: str, workers: int, record_property: Record
+) -> None:
     if not REAL.is_file():
         pytest.skip(f"{REAL} is not there: no run over a whole real dataset was killed")
-    scene = Scene(tmp_path, REAL, unit_rows=2048, workers=2)
+    scene: Scene
+    if command == "preprocess":
+        scene = Preprocess(tmp_path, [REAL], unit_rows=2048, workers=workers)
+    else:
+        scene = Tokenize(tmp_path, [REAL], shard_tokens=1 << 18, workers=workers)
     whole = undisturbed(scene)
-    rng = random.Random(7)
-    scene.afresh()
-    kills = 0
-    while kills < max(1, KILLS // 10):
-        if survived(scene.start(), rng.uniform(0.05, 0.4) * whole.seconds) is None:
-            kills += 1
-        else:
-            assert scene.files() == whole.files
-            scene.afresh()
-    scene.finish()
-    assert scene.files() == whole.files
-    record_property("figure", f"kill -9: {kills} random moments of a run over {REAL.name}, all bytes equal")
+    kills, at_work, ended = killed_at_random(whole, KILLS // 2, random.Random(7 + workers), (0.05, 0.2))
+    figure = (
+        f"kill -9, {command} of {REAL.name}, {workers} workers: {kills} random moments ({at_work} had written), "
+        f"{ended} runs ended, all bytes equal"
+    )
+    record_property("figure", figure)

@@ -103,6 +103,25 @@ def test_any_byte_of_any_file_counts(whole, tmp_path):
     assert codes(whole) == []
 
 
+def test_a_flipped_bit_is_caught_in_every_byte(tmp_path):
+    """Of the smallest set: array, index, manifest, state and sums. Which bit of a byte differs from byte to byte."""
+    folder = tmp_path / "set"
+    make_set(folder, TEXTS[:2])
+    files = bytes_of(folder)
+    assert {Path(name).suffix for name in files} == {".npy", ".idx", ".json", ""}
+    missed = []
+    for name, whole in files.items():
+        for at in range(len(whole)):
+            data = bytearray(whole)
+            data[at] ^= 1 << at % 8
+            (folder / name).write_bytes(data)
+            if not codes(folder):
+                missed.append((name, at))
+        (folder / name).write_bytes(whole)
+    assert missed == []
+    assert codes(folder) == []
+
+
 def with_value(ids: np.ndarray, at: int, value: int) -> np.ndarray:
     changed = ids.copy()
     changed[at] = value
@@ -112,6 +131,12 @@ def with_value(ids: np.ndarray, at: int, value: int) -> np.ndarray:
 def as_pickle(path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.array([1, "two", {3}], dtype=object), allow_pickle=True)
+
+
+def cut(path: Path, count: int) -> None:
+    """Without its last `count` bytes; of a negative count, that many bytes from its beginning."""
+    data = path.read_bytes()
+    path.write_bytes(data[:-count])
 
 
 def spans(data: bytes, document: int, delta: int) -> bytes:
@@ -141,6 +166,8 @@ FORGERIES: dict[str, tuple[Any, str]] = {
     "a token too few": (lambda f: rewrite(f, lambda ids: ids[1:]), "E-SHARD-FORMAT"),
     "pickled objects": (lambda f: (as_pickle(f / "set-v1-shard-000000.npy"), forge(f)), "E-SHARD-FORMAT"),
     "a pickle": (lambda f: ((f / "set-v1-shard-000000.npy").write_bytes(pickle.dumps([1])), forge(f)), "E-SHARD-FORMAT"),
+    "an array cut short": (lambda f: (cut(f / "set-v1-shard-000000.npy", 1), forge(f)), "E-SHARD-FORMAT"),
+    "an array cut within its header": (lambda f: (cut(f / "set-v1-shard-000000.npy", -100), forge(f)), "E-SHARD-FORMAT"),
     "an empty file": (lambda f: ((f / "set-v1-shard-000000.npy").write_bytes(b""), forge(f)), "E-SHARD-FORMAT"),
     "an index off by one": (lambda f: reindexed(f, lambda data: spans(data, 0, 1)), "E-INDEX"),
     "an index of other magic": (lambda f: reindexed(f, lambda data: b"NMOEIDX1" + data[8:]), "E-INDEX"),

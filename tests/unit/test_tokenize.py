@@ -88,11 +88,13 @@ def read_by_the_contract(folder: Path) -> list[list[int]]:
     return documents
 
 
-def test_a_reader_of_the_contract_reads_what_was_written(tmp_path):
-    make_set(tmp_path / "set")
+@pytest.mark.parametrize("dtype", ["uint32", "uint16"])
+def test_a_reader_of_the_contract_reads_what_was_written(tmp_path, dtype):
+    make_set(tmp_path / "set", dtype=dtype)
     tokenizer = shipped()
     expected = [[*tokenizer.encode(text).ids, 8192] for text in TEXTS]
     assert read_by_the_contract(tmp_path / "set") == expected
+    assert json.loads((tmp_path / "set" / "manifest.json").read_text())["dtype"] == dtype
 
 
 def test_sha256sum_accepts_the_folder(tmp_path):
