@@ -30,6 +30,7 @@ from pytest_distill.pipelines.tokenize.blocks import encoded
 from pytest_distill.pipelines.tokenize.sources import Document, Sources
 from pytest_distill.pipelines.tokenize.tokenizer import Tokenizer, same
 from pytest_distill.policy.workspace import Workspace
+from pytest_distill.stages.stopping import Stop
 
 
 def tokens_batch(
@@ -41,6 +42,7 @@ def tokens_batch(
     *,
     engine: Engine | None = None,
     resume: bool = False,
+    stop: Stop | None = None,
     what: str | None = None,
     why: str | None = None,
     command: tuple[str, ...] = (),
@@ -48,10 +50,11 @@ def tokens_batch(
     """The batch `batch_id` of the set in `folder`, which was made from `sources` with `tokenizer`.
 
     With `resume`, the batch that a run made before it was killed is that batch, if it is of just this set; what one left that did
-    not come to its end is cleared away in any case.
+    not come to its end is cleared away in any case. `stop` is asked between blocks of documents.
 
     Raises what `shards.verify` raises for a set that is not whole, E-TOKENIZER-DRIFT, E-SOURCE-NOTFOUND when the sources are not
-    those of the set, E-SHARD-TOKENS when the shards do not hold their tokens, E-BATCH-EXISTS. Then nothing was written.
+    those of the set, E-SHARD-TOKENS when the shards do not hold their tokens, E-BATCH-EXISTS; SystemExit when it was told to
+    stop. Then nothing was written.
     """
     manifest = shards.verify(folder)
     same(tokenizer.stamp, manifest.stamp, str(folder))
@@ -73,7 +76,8 @@ def tokens_batch(
         batch = _made(place, folder, facts) if resume else None
         if batch is None:
             storage.remove_leftovers(place)
-            batch = _write(place, folder, manifest, sources, tokenizer, engine or Threads(1), command, facts)
+            rows = _rows(folder, manifest, sources, tokenizer, engine or Threads(1), stop or Stop())
+            batch = _write(place, folder, manifest, rows, command, facts)
         _record(workspace, batch, manifest)
     return batch
 
@@ -97,14 +101,11 @@ def _write(
     place: Path,
     folder: Path,
     manifest: TokensManifest,
-    sources: Sources,
-    tokenizer: Tokenizer,
-    engine: Engine,
+    rows: Iterator[tuple[Document, dict[str, Any]]],
     command: tuple[str, ...],
     facts: dict[str, Any],
 ) -> Batch:
     with BatchWriter(place, planned=manifest.total_documents, command=command, **facts) as writer:
-        rows = _rows(folder, manifest, sources, tokenizer, engine)
         document, row = next(rows, (None, {}))
         for number, source in enumerate(manifest.source_info.sources):
             writer.begin_source(source.name)
@@ -142,7 +143,7 @@ def _content(path: Path) -> Content:
 
 
 def _rows(
-    folder: Path, manifest: TokensManifest, sources: Sources, tokenizer: Tokenizer, engine: Engine
+    folder: Path, manifest: TokensManifest, sources: Sources, tokenizer: Tokenizer, engine: Engine, stop: Stop
 ) -> Iterator[tuple[Document, dict[str, Any]]]:
     """Each document that has tokens, with its row. Raises E-SHARD-TOKENS when a shard holds something else."""
     read: deque[Document] = deque()
@@ -164,6 +165,7 @@ def _rows(
                     raise DistillError(Code.SHARD_TOKENS, what, "Tokenize these sources again.")
                 yield document, {"id": document.row_id, **row}
             before = end
+        stop.check()
     if next(stored, None) is not None:
         raise DistillError(Code.SHARD_TOKENS, f"the shards of {folder} hold more documents than the sources", "Tokenize again.")
 

@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--dataset", args.dataset), ("--version", args.version)):
         if not DATASET.fullmatch(value):
             raise DistillError(Code.USAGE, f"{option} {value!r} is no name", "Letters, digits, '.', '_' and '-', at most 80.")
+    if args.id is not None and not args.resume and shared.open_workspace(args).batch_folder(args.id).exists():
+        raise DistillError(Code.BATCH_EXISTS, f"there is a batch {args.id} already", "Batches are never edited; take another id.")
     tokenizer = tokenizers.load(tokenizer_of(args), eos=args.eos)
     shared.say(args, described(tokenizer))
     found = inputs.sources(args.sources, lambda: shared.open_workspace(args), args.text_field)
@@ -78,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
     )
     started = time.perf_counter()
     shown = args.progress and not args.quiet
-    with shared.engine_of(args, lambda: Threads(args.workers)) as engine:
-        with _receipt(args) as receipt, stopping() as stop, progress("tokenizing", "MB", shown=shown) as report:
+    with shared.engine_of(args, lambda: Threads(args.workers)) as engine, stopping() as stop:
+        with _receipt(args) as receipt, progress("tokenizing", "MB", shown=shown) as report:
             manifest = runs.tokenize(
                 found, tokenizer, args.out, order, engine=engine, resume=args.resume, stop=stop, report=report
             )
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         summary: dict[str, Any] = {"folder": str(args.out), "seconds": round(seconds, 3), **manifest.model_dump(mode="json")}
         if args.id is not None:
             batches = importlib.import_module(f"{pipeline}.batch")
-            options = {"engine": engine, "resume": args.resume, "command": _command(args)}
+            options = {"engine": engine, "resume": args.resume, "stop": stop, "command": _command(args)}
             made = batches.tokens_batch(shared.open_workspace(args), args.id, args.out, found, tokenizer, **options)
             summary["batch"] = made.id
     if args.json:

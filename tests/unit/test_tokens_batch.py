@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from pytest_distill.pipelines.tokenize.tokenizer import load
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release.export import export
 from pytest_distill.release.verify import verify
+from pytest_distill.stages.stopping import Stop
 from pytest_distill.training import IGNORED, PackedTokens, TokenDocuments
 from pytest_distill.training.packing import best_fit, cut
 
@@ -120,6 +122,17 @@ def test_a_run_that_was_killed_finds_its_batch_again(tmp_path, monkeypatch):
     make_set(tmp_path / "again", shard_tokens=400, source=tmp_path / "set.jsonl")
     with pytest.raises(DistillError, match=r"E-BATCH-EXISTS.*another batch b"):
         tokens_batch(workspace, "b", tmp_path / "again", found, load(), resume=True)
+
+
+def test_a_batch_that_was_told_to_stop_leaves_nothing_and_is_made_again(tmp_path):
+    workspace = make_workspace(tmp_path / "place")
+    make_set(tmp_path / "set")
+    found, stop = Files([tmp_path / "set.jsonl"], "text"), Stop()
+    stop.signal = signal.SIGTERM
+    with pytest.raises(SystemExit, match="143"):
+        tokens_batch(workspace, "b", tmp_path / "set", found, load(), stop=stop)
+    assert [path.name for path in workspace.batches.iterdir()] == []
+    assert tokens_batch(workspace, "b", tmp_path / "set", found, load(), resume=True).id == "b"
 
 
 # -- gates -----------------------------------------------------------------------------------------------------------------------
