@@ -71,6 +71,7 @@ def condition(name: str, value: Any) -> str:
         "origin": f"the origin is {values}",
         "pipeline": f"the batch comes from the pipeline {values}",
         "columns": f"the batch has {values.replace(' or ', ' and ')}",
+        "asks": f"the policy asks for an {values} of the batch: of generated bulk always",
         "policy": f"the policy sets {values.replace(' or ', ' and ')}",
     }[name]
 

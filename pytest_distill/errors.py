@@ -49,6 +49,7 @@ class Code(str, Enum):
     SEAL_INVALID = "E-SEAL-INVALID"  # seal malformed, forged, or of another batch
     EXPORT_EXISTS = "E-EXPORT-EXISTS"
     VERIFY = "E-VERIFY"  # an export that does not verify
+    VERIFIER = "E-VERIFIER"  # an automated verifier that cannot be one, or whose agreement with people cannot be measured
     KEY = "E-KEY"  # a signing or verifying key that cannot be used
     LEDGER = "E-LEDGER"  # the chain is broken
     GOLD = "E-GOLD"  # a gold set that cannot be one, or was changed since it was frozen

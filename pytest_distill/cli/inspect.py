@@ -1,4 +1,4 @@
-"""`distill inspect ID`: a spot-check. Some rows, drawn by the batch's digest, and what people say of each.
+"""`distill inspect ID`: a sampling inspection. Some rows, drawn by the batch's digest, and what people say of each.
 
 Shows instruction, response, both critics' margins, the rule that trimmed the completion, and the completion with what was cut
 off. On a terminal one key a row answers: g good, b bad, u unsure (these two ask why), s skip, q stop; what was answered is kept,

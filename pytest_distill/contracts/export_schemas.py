@@ -34,6 +34,7 @@ from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import Candidate, QcSummary, SessionManifest, SftRecord
 from pytest_distill.contracts.stage1_run import Plan, ShardManifest, Unit
 from pytest_distill.contracts.tokens import TokenizeRun, TokensManifest, TokenUnit
+from pytest_distill.contracts.verifier import Agreement
 
 FOLDER = Path(__file__).parent / "schemas"
 
@@ -47,6 +48,7 @@ FORMATS: dict[str, type[Contract]] = {
     "seal": Seal,  # seal.json of a run
     "seal.dsse": Envelope,  # seal.dsse.json of an export
     "inspection": Inspection,  # .distill/inspections/<id>.json
+    "agreement": Agreement,  # .distill/verifiers/<id>.json
     "ledger": LedgerEntry,  # one line of ledger.jsonl
     "policy_change": PolicyChange,  # policy/<version>.json
     "gold": GoldSet,  # gold/gold.json

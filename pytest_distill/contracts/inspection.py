@@ -1,4 +1,4 @@
-"""A spot-check: which rows of a batch a person looked at, and what was said of each.
+"""A sampling inspection: which rows of a batch were looked at, by people or by a verifier, and what was said of each.
 
 The record lies beside the batch, in `.distill/inspections/<batch>.json`, never in it. Nobody chooses the rows: they follow from
 the batch's digest, so that whoever inspects, and the gate, draw the same ones.
@@ -15,20 +15,23 @@ from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.manifest import Sha256
 from pytest_distill.contracts.rows import NonBlank
 
-SPOT_CHECK = 10  # rows, unless the policy says otherwise
-
 Judgement = Literal["good", "bad", "unsure"]
 Row = Annotated[int, Field(ge=0)]
 
 
 class Decision(Contract):
-    """What one person said of one row. `who` and `at` are as the machine knew them; `row` is the position in the batch."""
+    """What was said of one row, the position in the batch. `who` and `at` are as the machine knew them.
+
+    `verifier` is the id of the automated verifier that said it, None for a person; `seconds` is how long it took.
+    """
 
     row: Row
     judgement: Judgement
     reason: str = ""
     who: NonBlank
     at: NonBlank
+    verifier: Sha256 | None = None
+    seconds: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def says_why(self) -> Decision:
@@ -63,6 +66,24 @@ class Inspection(Contract):
 
     def count(self, judgement: Judgement) -> int:
         return sum(decision.judgement == judgement for decision in self.decisions)
+
+    @property
+    def defects(self) -> int:
+        """Rows that are not good. Unsure is not good: what cannot be told is "no"."""
+        return len(self.decisions) - self.count("good")
+
+    @property
+    def verifiers(self) -> tuple[str, ...]:
+        """The ids of the automated verifiers whose word stands for a row."""
+        return tuple(sorted({decision.verifier for decision in self.decisions if decision.verifier is not None}))
+
+    def inspectors(self) -> dict[str, tuple[Decision, ...]]:
+        """What each of those who judged said, in the order in which they said it."""
+        names = sorted({decision.who for decision in self.decisions})
+        return {
+            name: tuple(sorted((d for d in self.decisions if d.who == name), key=lambda decision: (decision.at, decision.row)))
+            for name in names
+        }
 
 
 def draw(batch_sha256: str, rows: int, count: int) -> tuple[int, ...]:

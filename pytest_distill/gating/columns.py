@@ -17,7 +17,8 @@ from pytest_distill.measuring.code import is_standard
 from pytest_distill.measuring.measure import ATTRIBUTE, Measure
 from pytest_distill.measuring.plan import Node, Planner, in_order
 from pytest_distill.measuring.scan import Scan
-from pytest_distill.release.inspection import begin
+from pytest_distill.release.agreement import measured
+from pytest_distill.release.inspection import begin, sampling_plan
 from pytest_distill.stages.origin import Origin, origin_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from pytest_distill.contracts.inspection import Inspection
     from pytest_distill.contracts.manifest import Manifest
+    from pytest_distill.contracts.verifier import Agreement
     from pytest_distill.gating.evidence import Evidence
     from pytest_distill.gating.keeper import Keeper
+    from pytest_distill.policy.sampling_plan import SamplingPlan
 
 
 @dataclass(eq=False)
@@ -198,9 +201,19 @@ class JudgedBatch:
         return origin_of(self._columns.keeper.workspace, batch.id, batch.sha256, first=frozenset(first))
 
     def inspection(self) -> Inspection:
-        """The record of this batch's spot-check, empty where nobody has looked. Raises E-LEDGER for one that was edited."""
+        """The record of this batch's inspection, empty where nobody has looked. Raises E-LEDGER for one that was edited."""
         self._use()
         return begin(self._columns.keeper.workspace, self._columns.scan.batch)
+
+    def sampling_plan(self) -> SamplingPlan:
+        """How many rows have to be looked at, and how many defects are accepted among them."""
+        self._use()
+        return sampling_plan(self._columns.keeper.workspace, self._columns.scan.batch)
+
+    def agreement(self, verifier_id: str) -> Agreement | None:
+        """How far a verifier agrees with people; None where nobody has measured it. Raises E-LEDGER for an edited record."""
+        self._use()
+        return measured(self._columns.keeper.workspace, verifier_id)
 
     def column(self, name: str) -> Any:
         """One raw column of the population. Raises E-COLUMN when the batch has no such column."""

@@ -30,6 +30,7 @@ from pytest_distill.gating.progress import scan_progress
 from pytest_distill.gating.terminal import reasons
 from pytest_distill.measuring import integrity
 from pytest_distill.measuring.measure import Measure
+from pytest_distill.policy.bulk import is_bulk_batch
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.suite.declared import Declared, effective_limits, not_applicable, severity
 
@@ -142,7 +143,13 @@ class Keeper:
         manifest = self.batch.manifest
         columns = tuple(c.name for c in manifest.columns)
         facts = {"kind": manifest.kind, "origin": manifest.origin, "pipeline": manifest.how.pipeline}
-        return not_applicable(gate, **facts, columns=columns, policy=self.workspace.policy)
+        return not_applicable(
+            gate,
+            **facts,
+            bulk=is_bulk_batch(manifest, self.batch.rows, self.workspace.policy),
+            columns=columns,
+            policy=self.workspace.policy,
+        )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:

@@ -139,9 +139,28 @@ class Holdout(Table):
 
 
 class InspectionTable(Table):
-    """How many rows a person has to look at before a batch may be sealed; 0 asks for none. `distill inspect` draws them."""
+    """The sampling inspection of generated bulk, and in mode "always" of every batch. `distill inspect` draws the rows.
 
+    aql and limiting_quality   shares of defects: lots up to the first should be accepted, from the second on refused
+    alpha, beta                the risks that they are not
+    rows                       at least so many rows of every batch; 0 asks for none
+    min_kappa, min_shared_rows what the agreement of an automated verifier with people has to reach before it may stand alone
+    """
+
+    mode: Literal["bulk", "always"] = "bulk"
+    aql: float = Field(default=0.01, gt=0, lt=1)
+    limiting_quality: float = Field(default=0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    beta: float = Field(default=0.1, gt=0, lt=1)
     rows: int = Field(default=0, ge=0)
+    min_kappa: float = Field(default=0.7, ge=0.7, le=1)
+    min_shared_rows: int = Field(default=30, ge=30)
+
+    @model_validator(mode="after")
+    def apart(self) -> InspectionTable:
+        if self.aql >= self.limiting_quality:
+            raise ValueError("aql has to lie below limiting_quality")
+        return self
 
 
 class Grading(Table):

@@ -69,8 +69,12 @@ class Workspace:
         return self.state / "incidents.jsonl"
 
     def inspection(self, batch_id: str) -> Path:
-        """The record of a batch's spot-check."""
+        """The record of a batch's sampling inspection."""
         return self.state / "inspections" / f"{self.batch_folder(batch_id).name}.json"
+
+    def agreement(self, verifier_id: str) -> Path:
+        """The record of how far an automated verifier agrees with people."""
+        return self.state / "verifiers" / f"{verifier_id}.json"
 
     @property
     def policy_versions(self) -> Path:

@@ -1,4 +1,4 @@
-"""The record of a spot-check: begun from a batch's digest, grown decision by decision, each entered into the ledger."""
+"""The record of a sampling inspection: begun from a batch's digest, grown decision by decision, each entered into the ledger."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 from pytest_distill import ledger, storage
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.rows import json_lines
-from pytest_distill.contracts.inspection import SPOT_CHECK, Decision, Inspection, draw
+from pytest_distill.contracts.inspection import Decision, Inspection, draw
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.bulk import is_bulk_batch
+from pytest_distill.policy.sampling_plan import SamplingPlan, plan_for
 from pytest_distill.policy.workspace import Workspace
 
 EVENT = "inspected"
 
 
 def begin(workspace: Workspace, batch: Batch) -> Inspection:
-    """The record so far, or a new one. Its rows follow from the batch's bytes and the policy's number.
+    """The record so far, or a new one. Its rows follow from the batch's bytes and the sampling plan.
 
     Where the policy asks for more rows than were drawn before, the record grows and keeps its decisions. Raises E-MANIFEST when
     the record on disk is none, E-LEDGER when it was changed by hand, E-BATCH-CORRUPT when it is about other bytes.
     """
-    rows = draw(batch.sha256, batch.rows, workspace.policy.inspection.rows or SPOT_CHECK)
+    rows = draw(batch.sha256, batch.rows, sampling_plan(workspace, batch).rows)
     path = workspace.inspection(batch.id)
     if not path.is_file():
         return Inspection(batch=batch.id, batch_sha256=batch.sha256, rows=rows)
@@ -36,6 +38,12 @@ def begin(workspace: Workspace, batch: Batch) -> Inspection:
         )
     decided = {decision.row for decision in found.decisions}
     return found.model_copy(update={"rows": tuple(sorted({*rows, *decided}))})
+
+
+def sampling_plan(workspace: Workspace, batch: Batch) -> SamplingPlan:
+    """How many rows of the batch the policy wants looked at, and how many defects it accepts among them."""
+    policy = workspace.policy
+    return plan_for(policy, bulk=is_bulk_batch(batch.manifest, batch.rows, policy), lot=batch.rows)
 
 
 def record(workspace: Workspace, inspection: Inspection, decisions: Sequence[Decision]) -> Inspection:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from pytest_distill.contracts.manifest import Kind, Manifest
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.model import Policy
+from pytest_distill.policy.sampling_plan import why_not_asked
 from pytest_distill.policy.workspace import Workspace
 
 Test = ast.FunctionDef | ast.AsyncFunctionDef
@@ -28,6 +29,7 @@ _APPLIES: dict[str, tuple[str, ...] | None] = {
     "pipeline": None,
     "columns": None,
     "policy": None,
+    "asks": ("inspection",),
 }
 
 
@@ -299,7 +301,7 @@ def check_policy(gates: dict[str, Declared], policy: Policy) -> None:
 
 
 def not_applicable(
-    gate: Declared, *, kind: str, origin: str, pipeline: str, columns: tuple[str, ...], policy: Policy
+    gate: Declared, *, kind: str, origin: str, pipeline: str, bulk: bool, columns: tuple[str, ...], policy: Policy
 ) -> str | None:
     """Why the gate is not required for such a batch, judged from manifest and policy alone; None when it is required."""
     applies = gate.applies
@@ -315,7 +317,7 @@ def not_applicable(
     for path in _many(applies.get("policy", ())):
         if not _set_in(policy, path, gate):
             return f"the policy sets no {path}"
-    return None
+    return why_not_asked(policy, bulk=bulk) if "asks" in applies else None
 
 
 def _set_in(policy: Policy, path: str, gate: Declared) -> bool:

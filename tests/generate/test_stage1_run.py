@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from inspecting import inspect_all
 from taught import save_taught
 
 from pytest_distill import clock, storage
@@ -158,6 +159,7 @@ def test_a_pilot_is_judged_sealed_and_the_gates_find_what_the_run_says(taught, p
     assert status == 0
     assert "p: 100 rows kept of" in told
     assert "judge it: pytest --distill-batch=p" in told
+    inspect_all(place, "p")
     judged = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--distill-batch=p", f"--distill-workspace={place}"],
         cwd=place, capture_output=True, text=True, timeout=300,
@@ -376,4 +378,7 @@ def test_the_page_says_what_happens(taught, tmp_path, monkeypatch):
     (tmp_path / "distill.toml").write_text("schema_version = 1\n")
     shutil.copytree(taught, tmp_path / "model")
     shutil.copy(GOLD, tmp_path / "gold.jsonl")
-    assert run_page((root / "docs" / "stage1.md").read_text(), tmp_path) == 12
+    shown, then, rest = (root / "docs" / "stage1.md").read_text().partition("$ pytest -q --distill-batch=pilot-1\n")
+    assert run_page(shown.rpartition("```console")[0], tmp_path) == 5
+    inspect_all(tmp_path, "pilot-1")  # what the page has a person do
+    assert run_page(f"```console\n{then}{rest}", tmp_path) == 8

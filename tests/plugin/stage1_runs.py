@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from inspecting import inspect_all
 
 from pytest_distill import storage
 from pytest_distill.batch import digest
@@ -167,18 +168,27 @@ def session(**changes: Any) -> SessionManifest:
 
 
 def write(
-    root: Path, name: str, candidates: Sequence[Candidate], about: SessionManifest, *, parents: tuple[str, ...] = ()
+    root: Path,
+    name: str,
+    candidates: Sequence[Candidate],
+    about: SessionManifest,
+    *,
+    parents: tuple[str, ...] = (),
+    inspected: bool = True,
 ) -> Batch:
-    """The batch that the generation run would write of these candidates, in a workspace with a gold set."""
+    """The batch that the generation run would write, in a workspace with a gold set, and an inspection that found nothing."""
     workspace = workspaces.load(root)
     if gold.frozen(workspace) is None:
         gold.add(workspace, GOLD, who="A. Name", model=None)
         gold.freeze(workspace)
-    return write_stage1_batch(
+    batch = write_stage1_batch(
         workspace, name, candidates, about, what="a run", why="to test", thresholds=Thresholds(), unit="tokens",
         planned=sum(c.candidate_status == "kept" for c in candidates), seed=1, models=(ModelUse(name="base", revision="r1"),),
         parameters={}, parents=parents,
     )  # fmt: skip
+    if inspected:
+        inspect_all(root, name)
+    return batch
 
 
 def changed(candidates: Sequence[Candidate], change: Callable[[Candidate], dict[str, Any]]) -> list[Candidate]:

@@ -11,6 +11,7 @@ from typing import Any
 import bulk_strategies
 import evidence_strategies
 import grading_strategies
+import inspection_strategies
 import jsonschema
 import preprocess_strategies
 import pytest
@@ -254,7 +255,10 @@ session = st.builds(
 @st.composite
 def inspections(draw: st.DrawFn) -> Inspection:
     rows = tuple(sorted(draw(st.sets(COUNT, max_size=4))))
-    judged = st.builds(Decision, row=COUNT, judgement=st.sampled_from(["good", "bad", "unsure"]), reason=WORD, who=WORD, at=TIME)
+    judged = st.builds(
+        Decision, row=COUNT, judgement=st.sampled_from(["good", "bad", "unsure"]), reason=WORD, who=WORD, at=TIME,
+        verifier=st.none() | SHA, seconds=st.none() | st.floats(0, 900),
+    )  # fmt: skip
     decisions = tuple(draw(judged).model_copy(update={"row": row}) for row in rows if draw(st.booleans()))
     return Inspection(batch=draw(WORD), batch_sha256=draw(SHA), rows=rows, decisions=decisions)
 
@@ -274,6 +278,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "session_manifest": session,
     "inspection": inspections(),
     **bulk_strategies.WRITTEN,
+    **inspection_strategies.WRITTEN,
     **preprocess_strategies.WRITTEN,
     **token_strategies.WRITTEN,
     **receipt_strategies.WRITTEN,
@@ -359,6 +364,7 @@ def one(name: str) -> dict[str, Any]:
             guards=Guards(template_found=False, template_cleared=False, delta_check=0, template_ids_seen=0, inputs_checked=0),
         ),
         **bulk_strategies.ONE,
+        **inspection_strategies.ONE,
         **preprocess_strategies.ONE,
         **token_strategies.ONE,
         **receipt_strategies.ONE,
@@ -468,7 +474,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
         for value in vars(module).values()
         if isinstance(value, type)
     }
-    parts |= bulk_strategies.MODELS
+    parts |= bulk_strategies.MODELS | inspection_strategies.MODELS
     models = {part for part in parts if issubclass(part, Contract)} - {Contract, attestation.Attestation}
     reached = set().union(*(json.loads(schema(name)).get("$defs", {}) for name in FORMATS)) | {
         m.__name__ for m in FORMATS.values()

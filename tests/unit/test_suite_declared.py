@@ -58,6 +58,7 @@ applies = st.fixed_dictionaries(
     optional={
         "kind": st.lists(st.sampled_from(["sft", "rag", "text", "preference"]), min_size=1, max_size=3) | st.just("sft"),
         "origin": st.sampled_from(["ingested", "generated"]),
+        "asks": st.just("inspection"),
         "columns": st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=2),
     },
 )
@@ -209,11 +210,15 @@ def test_severity_is_the_policys_or_the_gates_own() -> None:
         ({"columns": ["a", "c"]}, "the batch has no column 'c'"),
         ({"policy": "leakage.markers"}, "the policy sets no leakage.markers"),
         ({"policy": "language.allowed"}, None),
+        (
+            {"asks": "inspection"},
+            "for generated bulk, and the policy asks for no other inspection ([inspection] mode)",
+        ),
         ({"kind": "sft", "columns": "a", "policy": ["language.allowed", "tokenizer.path"]}, "the policy sets no tokenizer.path"),
     ],
 )
 def test_every_condition_has_to_hold(conditions: dict[str, Any], why: str | None) -> None:
-    facts = {"kind": "sft", "origin": "ingested", "pipeline": "ingest"}
+    facts = {"kind": "sft", "origin": "ingested", "pipeline": "ingest", "bulk": False}
     found = not_applicable(gate_of(applies=conditions), **facts, columns=("a", "b"), policy=Policy())
     assert found == why
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import HEADS, SETTINGS
+from inspecting import inspect_all
 from taught import save_taught
 
 from pytest_distill.batch.batch import open_batch
@@ -38,6 +39,7 @@ def test_a_pilot_on_vllm_is_judged_and_sealed(taught, tmp_path):
     made = ("--id", "p", "--count", "100", "--model", str(taught), "--backend", "vllm", "--lists-per-unit", "20", "--no-progress")
     told = run(tmp_path, "pytest_distill.cli.main", *place, "run", "stage1", *made)
     assert "p: 100 rows kept of" in told
+    inspect_all(tmp_path, "p")
     assert "PASSED, sealed" in run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "--distill-batch=p")
     session = open_batch(tmp_path / "batches" / "p").attachment(SESSION)
     assert session is not None
