@@ -22,6 +22,7 @@ from pytest_distill.policy import workspace as workspaces
 from pytest_distill.release.inspection import begin, record
 
 NOW = "2026-01-31T12:00:00Z"
+PERSON = {"verifier": None, "seconds": None}
 SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
@@ -131,7 +132,7 @@ def test_answers_from_a_file(inspected, capsys, tmp_path):
     assert status == 0
     said = json.loads(out)
     assert said["open"] == [rows[0]]
-    assert said["rows"][1]["decision"] == {"row": rows[1], "judgement": "good", "reason": "", "who": "Ada", "at": NOW}
+    assert said["rows"][1]["decision"] == {"row": rows[1], "judgement": "good", "reason": "", "who": "Ada", "at": NOW, **PERSON}
     file.write_text(json.dumps({"row": rows[0], "judgement": "unsure", "reason": "who knows"}) + "\n")
     assert told(capsys, "inspect", ID, "--answers", str(file), "-q")[0] == 0
     assert begin(workspace, batch).open == ()
