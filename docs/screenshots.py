@@ -6,6 +6,7 @@ request gets.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 import tempfile
@@ -42,6 +43,33 @@ def terminal(output: str) -> str:
     return FRAME % ("body{background:#fff;color:#1d1f24}", shown)
 
 
+def inspection(place: Path, name: str) -> str:
+    """The screen of `distill inspect` after four rows, as SVG."""
+    from pytest_distill.batch.batch import open_batch
+    from pytest_distill.cli.inspect import shown_rows
+    from pytest_distill.cli.inspecting import facts, screen
+    from pytest_distill.cli.inspecting.sitting import Sitting
+    from pytest_distill.policy import gold, workspace
+    from pytest_distill.release.inspection import begin, sampling_plan
+
+    here = workspace.load(place)
+    gold.add(here, ROOT / "fixtures" / "rows" / "gold.jsonl", who="A. Name", model=None)
+    batch = open_batch(here.batch_folder(name))
+    drawn = begin(here, batch)
+    rows = list(shown_rows(batch, drawn))
+    sitting = Sitting(here, rows, drawn, sampling_plan(here, batch), "A. Name")
+    measured = facts.measures(here, batch, [row["row"] for row in rows])
+    app = screen.InspectApp(sitting, facts.neighbours(here, rows), measured, title=name)
+
+    async def taken() -> str:
+        async with app.run_test(size=(118, 30)) as pilot:
+            await pilot.press("g", "g", "g", "g")
+            await pilot.pause()
+            return app.export_screenshot()
+
+    return asyncio.run(taken())
+
+
 def comment(markdown: str) -> str:
     return FRAME % ("", f"<main>{MarkdownIt('commonmark').enable('table').render(markdown)}</main>")
 
@@ -65,6 +93,10 @@ def main() -> int:
         ):
             chrome.show(driver, file, scheme=scheme, width=width)
             storage.write_bytes(IMAGES / f"{name}.png", chrome.picture(driver, height=height))
+        inspecting = place / "inspect.svg"
+        storage.write_bytes(inspecting, inspection(place, "mixed").encode())
+        chrome.show(driver, inspecting, width=1450)
+        storage.write_bytes(IMAGES / "inspect.png", chrome.picture(driver, height=850))
         # The page further down, where the drawings are.
         chrome.show(driver, page, width=1280)
         storage.write_bytes(IMAGES / "report-drawings.png", chrome.picture(driver, element="#distributions, #map"))

@@ -4,7 +4,7 @@ from pytest_distill import gate
 from pytest_distill.errors import one_line
 
 
-@gate("inspection.sampling", applies={"asks": "inspection"}, rows="all")
+@gate("inspection.sampling", applies={"asks": "inspection"}, rows="all", fixed=True)
 def test_a_sample_was_inspected(batch, policy, require):
     """As many rows as the sampling plan asks for, drawn by the batch's digest, were judged, with no more defects than it accepts.
 

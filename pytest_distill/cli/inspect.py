@@ -1,22 +1,28 @@
 """`distill inspect ID`: a sampling inspection. Some rows, drawn by the batch's digest, and what people say of each.
 
 Shows instruction, response, both critics' margins, the rule that trimmed the completion, and the completion with what was cut
-off. On a terminal one key a row answers: g good, b bad, u unsure (these two ask why), s skip, q stop; what was answered is kept,
-and the next call goes on. `--answers FILE` takes JSON lines {"row", "judgement", "reason"} instead.
+off. On a terminal one key a row answers: g good, b bad, u unsure (these two ask why); what was said is kept, and the next call
+goes on. With the extra [inspect] that is a screen, with the row's measures and the nearest gold row beside it (? shows its keys);
+without, or with --plain, a prompt. `--answers FILE` takes JSON lines {"row", "judgement", "reason"} instead, and `--verifier` has
+a model judge the rows that are open: it counts once `distill agreement` has measured how far people agree with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from pytest_distill.batch.batch import Batch
     from pytest_distill.cli.common import Subparsers
     from pytest_distill.contracts.inspection import Decision, Inspection
+    from pytest_distill.policy.workspace import Workspace
 
 CUT_OPENS, CUT_CLOSES = "⟦cut: ", "⟧"
 KEYS = {"g": "good", "b": "bad", "u": "unsure"}
@@ -24,11 +30,14 @@ KEYS = {"g": "good", "b": "bad", "u": "unsure"}
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     from pytest_distill.cli.common import add_json_option
+    from pytest_distill.cli.inspecting.verifying import add_options
 
-    parser = subparsers.add_parser("inspect", parents=[common], help="spot-check some rows by eye", description=__doc__)
+    parser = subparsers.add_parser("inspect", parents=[common], help="look at a sample of the rows", description=__doc__)
     parser.add_argument("batch", metavar="ID")
     parser.add_argument("--answers", metavar="FILE", type=Path, help="decisions from a file of JSON lines; nothing is asked")
+    parser.add_argument("--plain", action="store_true", help="a prompt instead of the screen")
     parser.add_argument("--who", metavar="NAME", help="who judges (default: the user's name on this machine)")
+    add_options(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -36,24 +45,61 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pytest_distill.batch.batch import open_batch
     from pytest_distill.cli.common import open_workspace, print_json, say
+    from pytest_distill.errors import Code, DistillError
     from pytest_distill.release.inspection import begin, record
 
+    if args.answers is not None and args.verifier is not None:
+        raise DistillError(Code.USAGE, "--answers and --verifier are two ways to answer", "Choose one.")
     workspace = open_workspace(args)
     batch = open_batch(workspace.batch_folder(args.batch))
     inspection = begin(workspace, batch)
     if args.answers is not None:
         inspection = record(workspace, inspection, _answered(args.answers, inspection, args.who))
     rows = list(shown_rows(batch, inspection))
+    if args.verifier is not None:
+        inspection = _verified(args, workspace, rows, inspection)
+        rows = list(shown_rows(batch, inspection))
     if args.json:
         print_json({"batch": batch.id, "batch_sha256": batch.sha256, "rows": rows, "open": list(inspection.open)})
         return
-    if args.answers is None and inspection.open and sys.stdin.isatty() and sys.stdout.isatty():
-        inspection = _ask(rows, inspection, args.who, lambda decision, so_far: record(workspace, so_far, [decision]))
+    if args.answers is None and args.verifier is None and sys.stdin.isatty() and sys.stdout.isatty() and rows:
+        if not args.plain and importlib.util.find_spec("textual") is not None:
+            inspection = _on_screen(args, workspace, batch, rows, inspection)
+        else:
+            inspection = _ask(rows, inspection, args.who, lambda decision, so_far: record(workspace, so_far, [decision]))
     else:
         for row in rows:
-            _print_row(row)
+            if args.verifier is None or row["decision"] is None or row["decision"]["judgement"] != "good":
+                _print_row(row)
     good, bad, unsure = inspection.count("good"), inspection.count("bad"), inspection.count("unsure")
     say(args, f"{len(inspection.rows)} rows drawn: {good} good, {bad} bad, {unsure} unsure, {len(inspection.open)} not judged")
+
+
+def _verified(args: argparse.Namespace, workspace: Workspace, rows: list[dict[str, Any]], inspection: Inspection) -> Inspection:
+    """The verifier judges what nobody has judged."""
+    from pytest_distill.cli.common import say
+    from pytest_distill.cli.inspecting.verifying import decisions, open_verifier
+    from pytest_distill.release.agreement import measured, why_not_alone
+    from pytest_distill.release.inspection import record
+
+    verifier = open_verifier(args)
+    why_not = why_not_alone(measured(workspace, verifier.identity.id), workspace.policy)
+    if why_not is not None:
+        say(args, f"verifier {verifier.identity.name} may not stand alone: {why_not}. Measure it: distill agreement")
+    return record(workspace, inspection, decisions(verifier, [row for row in rows if row["row"] in inspection.open]))
+
+
+def _on_screen(
+    args: argparse.Namespace, workspace: Workspace, batch: Batch, rows: list[dict[str, Any]], inspection: Inspection
+) -> Inspection:
+    from pytest_distill.cli.inspecting import facts, screen
+    from pytest_distill.cli.inspecting.sitting import Sitting
+    from pytest_distill.release.inspection import sampling_plan
+
+    sitting = Sitting(workspace, rows, inspection, sampling_plan(workspace, batch), args.who or _user())
+    places = [row["row"] for row in rows]
+    screen.run(sitting, facts.neighbours(workspace, rows), facts.measures(workspace, batch, places), title=batch.id)
+    return sitting.inspection
 
 
 def shown_rows(batch: Batch, inspection: Inspection) -> Iterator[dict[str, Any]]:
@@ -88,11 +134,17 @@ def _margin(critique: Any) -> float | None:
 
 
 def _print_row(row: dict[str, Any]) -> None:
-    """One row as people read it: lines stay lines, and nothing in them can move the cursor."""
-    from rich.text import Text
-
     from pytest_distill.cli.common import console
 
+    console().print(shown_text(row_facts(row), head=row_head(row)), soft_wrap=True)
+
+
+def row_head(row: dict[str, Any]) -> str:
+    return f"row {row['row']:,} · id {_plain(str(row['id']))}"
+
+
+def row_facts(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What people read of a row: name, text, and the part of the text that was cut off."""
     said = row["decision"]
     facts: list[tuple[str, str, str]] = [(name, value, "") for name, value in (row["values"] or {}).items()]
     if row["values"] is None:
@@ -103,11 +155,18 @@ def _print_row(row: dict[str, Any]) -> None:
             facts += [("trim rule", row["trim_rule"] or "none: nothing was cut", ""), ("completion", row["kept"] or "", marked)]
     why = f": {said['reason']}" if said and said["reason"] else ""
     facts.append(("judged", f"{said['judgement']} by {said['who']} at {said['at']}{why}" if said else "not yet", ""))
-    shown = Text(f"row {row['row']:,} · id {_plain(str(row['id']))}\n", style="bold")
+    return facts
+
+
+def shown_text(facts: Sequence[tuple[str, str, str]], *, head: str) -> Text:
+    """A row for a terminal: lines stay lines, and nothing in them is markup or can move the cursor."""
+    from rich.text import Text
+
+    shown = Text(f"{head}\n", style="bold")
     for name, value, marked in facts:
         shown.append(f"{name:<12} ", style="dim not bold")
         shown.append(_plain(value), style="not bold").append(_plain(marked), style="red not bold").append("\n")
-    console().print(shown, soft_wrap=True)
+    return shown
 
 
 def _plain(text: str) -> str:

@@ -31,6 +31,7 @@ COMMANDS = (
     "stats",
     "sample",
     "inspect",
+    "agreement",
     "diff",
     "report",
     "score",

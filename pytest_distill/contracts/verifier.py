@@ -27,6 +27,7 @@ class AutomatedVerifier(Contract):
     """What decides a verifier's judgements. `model_sha256` is of the weights; a server's are unknown, its revision is its word.
 
     kind       critic: the log-probabilities of two labels behind a rubric; judge: a reply that follows a JSON schema
+    prompt_sha256  of the prompt, and for a critic of the tokenizer that reads it too
     threshold  a critic's margin, or a judge's score, below which it is unsure, which counts as a defect
     """
 

@@ -6,6 +6,7 @@ Rows are sft rows (instruction, response) with a `case`: refusal, ambiguity, rar
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pytest_distill import clock, ledger, storage
 from pytest_distill.contracts.bulk import GoldFile, GoldSet
@@ -75,8 +76,13 @@ def add(workspace: Workspace, file: Path, *, who: str, model: str | None) -> Gol
 
 def shares(workspace: Workspace, gold: GoldSet) -> dict[str, float]:
     """Rows, and the share of each required case."""
-    cases = [row["case"] for file in gold.files for row in _rows((workspace.gold / file.path).read_bytes(), file.path)]
+    cases = [row["case"] for row in rows(workspace, gold)]
     return {"rows": float(len(cases)), **{case: cases.count(case) / len(cases) for case in CASES}}
+
+
+def rows(workspace: Workspace, gold: GoldSet) -> list[dict[str, Any]]:
+    """Every row of the gold set, file by file."""
+    return [row for file in gold.files for row in _rows((workspace.gold / file.path).read_bytes(), file.path)]
 
 
 def problems(workspace: Workspace, gold: GoldSet) -> list[str]:
@@ -108,7 +114,7 @@ def freeze(workspace: Workspace) -> GoldSet:
     return done
 
 
-def _rows(data: bytes, name: str) -> list[dict[str, str]]:
+def _rows(data: bytes, name: str) -> list[dict[str, Any]]:
     import orjson
 
     found = []

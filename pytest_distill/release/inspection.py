@@ -56,8 +56,18 @@ def record(workspace: Workspace, inspection: Inspection, decisions: Sequence[Dec
     latest = {decision.row: decision for decision in (*inspection.decisions, *decisions)}
     ordered = [latest[row].model_dump() for row in sorted(latest)]
     grown = Inspection.model_validate({**inspection.model_dump(), "decisions": ordered})
+    return _keep(workspace, grown, decisions[-1].who)
+
+
+def withdraw(workspace: Workspace, inspection: Inspection, row: int, *, who: str) -> Inspection:
+    """Takes back what was said of a row: it is open again. One ledger line, then the record; that it was said stays there."""
+    left = tuple(decision for decision in inspection.decisions if decision.row != row)
+    return _keep(workspace, inspection.model_copy(update={"decisions": left}), who)
+
+
+def _keep(workspace: Workspace, grown: Inspection, who: str) -> Inspection:
     ledger.append(
-        workspace.ledger, EVENT, batch=grown.batch, who=decisions[-1].who, sha256=storage.sha256_bytes(grown.to_bytes()),
+        workspace.ledger, EVENT, batch=grown.batch, who=who, sha256=storage.sha256_bytes(grown.to_bytes()),
         rows=len(grown.rows),
         good=grown.count("good"), bad=grown.count("bad"), unsure=grown.count("unsure"), open=len(grown.open),
     )  # fmt: skip

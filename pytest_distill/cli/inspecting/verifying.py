@@ -1,0 +1,73 @@
+"""Automated verifiers on the command line: their options, opening one, and having it judge rows. Found by name, not imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_distill.errors import Code, DistillError
+
+if TYPE_CHECKING:
+    from pytest_distill.contracts.inspection import Decision
+
+VERIFIERS = {"critic": ("pytest_distill.pipelines.verifier.critic", "open_critic")}
+REGISTRY = "pytest_distill.pipelines.models.registry"
+
+
+def add_options(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    group = parser.add_argument_group("verifier")
+    group.add_argument("--verifier", choices=sorted(VERIFIERS), required=required, help="a model judges instead of a person")
+    group.add_argument("--threshold", type=_nats, metavar="NATS", help="how sure it has to be (default: as stage 1's critics)")
+    group.add_argument("--model", metavar="NAME", help="a folder, a cached model, or a server's name of it (default: tiny)")
+    group.add_argument("--backend", choices=("transformers", "vllm", "server"), help="default: transformers, or the --server")
+    group.add_argument("--revision", metavar="TEXT", help="of a cached model, or what the server's weights are")
+    group.add_argument("--server", metavar="URL", help="an OpenAI-compatible server that has the model")
+    group.add_argument("--tokenizer", metavar="FOLDER", help="the tokenizer of the server's model")
+    group.add_argument("--key-variable", metavar="NAME", help="the environment variable with the server's key")
+    group.add_argument("--device", default="cpu", metavar="D", help="cpu (default), cuda:0")
+
+
+def _nats(text: str) -> float:
+    """A finite number, zero or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of nats from 0 on")
+    return value
+
+
+def open_verifier(args: argparse.Namespace) -> Any:
+    """The verifier that the options name. Raises E-EXTRA-MISSING, E-MODEL, E-VERIFIER, E-USAGE."""
+    choice = importlib.import_module(REGISTRY).ModelChoice
+    key = os.environ.get(args.key_variable) if args.key_variable else None
+    if args.key_variable and key is None:
+        raise DistillError(Code.USAGE, f"the environment has no variable {args.key_variable}")
+    asked = {"model": args.model, "revision": args.revision, "url": args.server, "tokenizer": args.tokenizer, "key": key}
+    backend = args.backend or ("server" if args.server else "transformers")
+    module, function = VERIFIERS[args.verifier]
+    given = {} if args.threshold is None else {"threshold": args.threshold}
+    opener = getattr(importlib.import_module(module), function)
+    return opener(choice(backend=backend, device=args.device, **{k: v for k, v in asked.items() if v is not None}), **given)
+
+
+def pair(row: dict[str, Any], place: str) -> tuple[str, str]:
+    """Instruction and response of a row. Raises E-KIND where it has none."""
+    texts = row.get("instruction"), row.get("response")
+    if not (isinstance(texts[0], str) and isinstance(texts[1], str)):
+        raise DistillError(Code.KIND, f"{place} has no instruction and response", "A verifier judges pairs of these.")
+    return texts[0], texts[1]
+
+
+def decisions(verifier: Any, rows: Sequence[dict[str, Any]]) -> list[Decision]:
+    """What the verifier says of rows as `inspect` shows them."""
+    from pytest_distill import clock
+    from pytest_distill.contracts.inspection import Decision
+
+    said = verifier.judge([pair(row, f"row {row['row']}") for row in rows])
+    who, at, one = f"verifier {verifier.identity.name}", clock.timestamp(), verifier.identity.id
+    return [
+        Decision(row=row["row"], judgement=word.judgement, reason=word.reason, who=who, at=at, verifier=one)
+        for row, word in zip(rows, said, strict=True)
+    ]
