@@ -25,7 +25,7 @@ def test_scores_are_calibrated(batch, policy, require):
     require("rows scored by another model or version", strangers, equals=0, unit="rows")
 
 
-@gate("grading.quality-agg", rejects="low_quality", applies={"policy": "grading.calibration"})
+@gate("grading.quality-agg", rejects="low_quality", applies={"policy": "grading.calibration", "kind": ["sft", "rag", "text"]})
 def test_quality_is_above_the_calibrated_threshold(calibrated_mean, policy, answer_text, quarantine):
     """The scores' mean, by the calibration's weights, reaches its lower threshold. A row without a score does not.
 
