@@ -25,11 +25,16 @@ def test_scores_are_calibrated(batch, policy, require):
     require("rows scored by another model or version", strangers, equals=0, unit="rows")
 
 
-@gate("grading.quality-agg", rejects="low_quality", applies={"policy": "grading.calibration", "kind": ["sft", "rag", "text"]})
+@gate(
+    "grading.quality-agg",
+    rejects="low_quality",
+    applies={"policy": "grading.calibration", "kind": ["sft", "rag", "text"], "origin": ["ingested", "derived"]},
+)
 def test_quality_is_above_the_calibrated_threshold(calibrated_mean, policy, answer_text, quarantine):
     """The scores' mean, by the calibration's weights, reaches its lower threshold. A row without a score does not.
 
-    How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`.
+    How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`. A generated batch is sealed before
+    it is scored, so it has no scores yet; the batch that is derived from it with scores is judged.
     """
     low = grading.calibration(policy.grading).thresholds.low
     found = calibrated_mean.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"
