@@ -71,7 +71,9 @@ def condition(name: str, value: Any) -> str:
         "origin": f"the origin is {values}",
         "pipeline": f"the batch comes from the pipeline {values}",
         "columns": f"the batch has {values.replace(' or ', ' and ')}",
-        "asks": f"the policy asks for an {values} of the batch: of generated bulk always",
+        "asks": "the batch is generated bulk"
+        if value == "bulk"
+        else "the policy asks for an inspection: of generated bulk always",
         "policy": f"the policy sets {values.replace(' or ', ' and ')}",
     }[name]
 

@@ -10,23 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_distill import storage
-from pytest_distill.contracts.inspection import Judgement
 from pytest_distill.contracts.stage1 import CONFIDENCE_THRESHOLD
 from pytest_distill.contracts.verifier import AutomatedVerifier
+from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.models.registry import ModelChoice, Opened, open_model
 from pytest_distill.pipelines.stage1.instruction_critic import critique_instruction_response_pair
 from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts, holds_marker
+from pytest_distill.pipelines.verifier.said import Said
 
 DEFAULT_THRESHOLD = CONFIDENCE_THRESHOLD
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a verifier says of a pair. `score` is None where it could not be asked."""
-
-    judgement: Judgement
-    reason: str
-    score: float | None
 
 
 @dataclass(frozen=True)
@@ -58,8 +50,6 @@ class Critic:
 
 def open_critic(choice: ModelChoice, *, threshold: float = DEFAULT_THRESHOLD) -> Critic:
     """Raises what opening the model raises, and E-VERIFIER for a server whose weights nobody can see and that has no revision."""
-    from pytest_distill.errors import Code, DistillError
-
     opened = open_model(choice)
     model = opened.provenance
     if model.weights_sha256 is None and not choice.revision:

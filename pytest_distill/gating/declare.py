@@ -37,7 +37,8 @@ def gate(
     severity  "warn" reports and never blocks, rejects no row, and never unblocks another gate
     applies   when the gate is required, judged from manifest and policy: {"kind": ["sft"], "pipeline": "stage1",
               "columns": ["prompt"], "policy": "contamination.benchmarks", "asks": "inspection"}; every condition must
-              hold; "policy" means: set and not empty; "asks": generated bulk, or what `[inspection] mode` adds
+              hold; "policy" means: set and not empty; "asks": for "bulk" generated bulk, for "inspection" what `[inspection]`
+              asks to be looked at too
     limits    names and defaults of the bounds; `[gates."<id>"]` in distill.toml overrides them. A row gate also has
               max_rejected_rows (0) and max_rejected_share (unset); setting the share lifts the count
     rows      which rows a batch gate sees: those that remain after quarantine, or all

@@ -217,6 +217,13 @@ class Drift(Table):
     warn_percent: float = Field(default=20.0, gt=0)
 
 
+class Safety(Table):
+    """Where safety hangs on the rows (values of a column `domain`), and settings of generation that bulk may not change."""
+
+    domains: tuple[Text, ...] = ()
+    parameters: dict[Text, bool | int | float | str] = {}
+
+
 class WaiverEntry(Table):
     """An exception that people want: shown in verdict, seal and report, in force through the day it expires."""
 
@@ -253,6 +260,7 @@ class Policy(Table):
     bulk: Bulk = Bulk()
     models: tuple[KnownModel, ...] = ()
     gold: Gold = Gold()
+    safety: Safety = Safety()
     retention: Retention = Retention()
     required: Required = Required()
     gates: dict[Text, dict[Text, LimitSetting]] = {}

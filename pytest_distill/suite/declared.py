@@ -29,7 +29,7 @@ _APPLIES: dict[str, tuple[str, ...] | None] = {
     "pipeline": None,
     "columns": None,
     "policy": None,
-    "asks": ("inspection",),
+    "asks": ("inspection", "bulk"),
 }
 
 
@@ -317,7 +317,10 @@ def not_applicable(
     for path in _many(applies.get("policy", ())):
         if not _set_in(policy, path, gate):
             return f"the policy sets no {path}"
-    return why_not_asked(policy, bulk=bulk) if "asks" in applies else None
+    asks = _many(applies.get("asks", ()))
+    if "bulk" in asks and not bulk:
+        return "for generated bulk"
+    return why_not_asked(policy, bulk=bulk) if "inspection" in asks else None
 
 
 def _set_in(policy: Policy, path: str, gate: Declared) -> bool:

@@ -58,7 +58,7 @@ applies = st.fixed_dictionaries(
     optional={
         "kind": st.lists(st.sampled_from(["sft", "rag", "text", "preference"]), min_size=1, max_size=3) | st.just("sft"),
         "origin": st.sampled_from(["ingested", "generated"]),
-        "asks": st.just("inspection"),
+        "asks": st.sampled_from(["inspection", "bulk"]),
         "columns": st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=2),
     },
 )
@@ -210,6 +210,7 @@ def test_severity_is_the_policys_or_the_gates_own() -> None:
         ({"columns": ["a", "c"]}, "the batch has no column 'c'"),
         ({"policy": "leakage.markers"}, "the policy sets no leakage.markers"),
         ({"policy": "language.allowed"}, None),
+        ({"asks": "bulk"}, "for generated bulk"),
         (
             {"asks": "inspection"},
             "for generated bulk, and the policy asks for no other inspection ([inspection] mode)",

@@ -13,7 +13,10 @@ from pytest_distill.errors import Code, DistillError
 if TYPE_CHECKING:
     from pytest_distill.contracts.inspection import Decision
 
-VERIFIERS = {"critic": ("pytest_distill.pipelines.verifier.critic", "open_critic")}
+VERIFIERS = {
+    "critic": ("pytest_distill.pipelines.verifier.critic", "open_critic"),
+    "judge": ("pytest_distill.pipelines.verifier.judge", "open_judging_verifier"),
+}
 REGISTRY = "pytest_distill.pipelines.models.registry"
 
 
@@ -48,6 +51,8 @@ def open_verifier(args: argparse.Namespace) -> Any:
     backend = args.backend or ("server" if args.server else "transformers")
     module, function = VERIFIERS[args.verifier]
     given = {} if args.threshold is None else {"threshold": args.threshold}
+    if given and args.verifier != "critic":
+        raise DistillError(Code.USAGE, "--threshold is a critic's: a judge says good, bad or unsure", "Leave it out.")
     opener = getattr(importlib.import_module(module), function)
     return opener(choice(backend=backend, device=args.device, **{k: v for k, v in asked.items() if v is not None}), **given)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_distill.report import svg
+from pytest_distill.release.inspection import sampling_plan
+from pytest_distill.report import sampling, svg
 from pytest_distill.report.figures import Columns, Histogram, Missing, histograms
 from pytest_distill.report.html import Html, join, tag
 from pytest_distill.report.judged import Judged
@@ -29,7 +30,7 @@ def charts(judged: Judged, columns: Columns, rejected: NDArray[np.bool_]) -> Htm
     if not found:
         note = "No gate that bounds a figure of single rows applied."
     shown = [_legend(), tag("div", join(drawn), class_="charts")] if drawn else []
-    return join([*shown, _languages(judged), tag("p", note, class_="note")])
+    return join([*shown, _sampling(judged), _languages(judged), tag("p", note, class_="note")])
 
 
 def _legend() -> Html:
@@ -51,6 +52,19 @@ def _chart(found: Histogram) -> Html:
     shown = join([tag("div", tag("dt", name), tag("dd", value)) for name, value in facts])
     note = tag("p", chart.note, class_="note") if chart.note else ""
     return tag("figure", tag("figcaption", *caption), svg.histogram(found), tag("dl", shown, class_="facts"), note)
+
+
+def _sampling(judged: Judged) -> Html:
+    """The plan of the sampling inspection, where the batch was asked for one: under the policy of this run only."""
+    here = judged.batch, judged.workspace.policy
+    asked = any(gate.id == "inspection.sampling" and gate.status != "not_applicable" for gate in judged.record.gates)
+    if here[0] is None or not asked or here[1].sha256 != judged.record.policy_sha256:
+        return Html("")
+    plan, policy = sampling_plan(judged.workspace, here[0]), here[1].inspection
+    caption = f" {plan.rows:,} of {plan.lot or 0:,} rows, at most {plan.accept:,} defects, inspection.sampling"
+    drawn = sampling.curve(plan, aql=policy.aql, limiting_quality=policy.limiting_quality)
+    title = [tag("b", "Chance that the batch is accepted"), tag("span", caption, class_="note")]
+    return tag("div", tag("figure", tag("figcaption", *title), drawn), class_="charts")
 
 
 def _languages(judged: Judged) -> Html:
