@@ -12,7 +12,7 @@ from pytest_distill.report import sampling
 
 def test_the_curve_and_its_two_points() -> None:
     plan = plan_for(Policy(), bulk=True, lot=150)
-    drawn = ElementTree.fromstring(str(sampling.curve(plan, aql=0.01, limiting_quality=0.1)))  # noqa: S314 - our own drawing
+    drawn = ElementTree.fromstring(str(sampling.curve(plan, aql=0.01, limiting_quality=0.1)))
     (path,) = (shape for shape in drawn if shape.get("class") == "curve")
     heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path.get("d", ""))]
     assert heights == sorted(heights), "downwards on the page"
