@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+import pytest_distill.engine  # noqa: F401 - notes the environment, before a conftest changes it
 from pytest_distill.gating.modes import PASSED, looks_only
 
 MARKER = "gate(id, *, rejects, severity, applies, limits, rows, fixed): a quality gate, judged with --distill-batch"

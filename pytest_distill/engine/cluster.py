@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import importlib.util
 import os
 import signal
@@ -101,27 +102,36 @@ class Ray(Engine):
             if ray.is_initialized():
                 raise DistillError(Code.ENGINE, "this process uses Ray for something else already", "Run it in one of its own.")
             self.watch()
-            options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
             # As a job of a client, by Ray's words: else the current folder would be a place for modules in every worker.
-            options["job_config"] = ray.job_config.JobConfig(_client_job=True)
-            loopback = True
-            if self._address is None:
-                self._folder = storage.ScratchFolder()
-                options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
-                options["_temp_dir"] = str(self._folder.path)
-            else:
-                options["address"] = self._address
-                loopback = only_here(*parsed(self._address))
+            job = ray.job_config.JobConfig(_client_job=True)
+            options = {"log_to_driver": False, "logging_level": "CRITICAL", "job_config": job, **self._place()}
+            loopback = self._address is None or only_here(*parsed(self._address))
             with _as_at_start(), _signals_kept(), _on_loopback(loopback):
                 self._connect(ray, options)
             self._ray = ray
-            if self._address is not None:
-                offered = int(ray.cluster_resources().get("CPU", 0))
-                if not offered:
-                    self.close()
-                    raise self._unusable("it offers no CPU")
-                self.workers = self._given or offered
+            self._count(ray)
+            return ray
         return self._ray
+
+    def _place(self) -> dict[str, Any]:
+        if self._address is not None:
+            return {"address": self._address}
+        self._folder = storage.ScratchFolder()
+        return {
+            "address": "local",
+            "num_cpus": self.workers,
+            "include_dashboard": False,
+            "_temp_dir": str(self._folder.path),
+        }
+
+    def _count(self, ray: types.ModuleType) -> None:
+        """Raises E-ENGINE for a cluster that offers no processor: its tasks would wait for ever."""
+        offered = int(ray.cluster_resources().get("CPU", 0))
+        if not offered:
+            self.close()
+            raise self._unusable("it offers no CPU")
+        if self._address is not None:
+            self.workers = self._given or offered
 
     def _connect(self, ray: types.ModuleType, options: dict[str, Any]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -198,10 +208,9 @@ def reach(host: str, port: int) -> None:
 
 def only_here(host: str, port: int) -> bool:
     """True for a cluster that listens on the loopback interface alone, such as one that this engine has started."""
-    from ray.util import get_node_ip_address
-
+    own = str(importlib.import_module("ray.util").get_node_ip_address())
     try:
-        reach(get_node_ip_address(), port)
+        reach(own, port)
     except DistillError:
         return host in ("localhost", "127.0.0.1", "::1")
     return False

@@ -119,6 +119,13 @@ def test_judging(address: str, real: Path, tmp_path: Path, record_property: pyte
 
 
 OWN = """
+import os
+import pytest_distill.measuring.findings as findings
+
+if "DISTILL_GROUP" in os.environ:  # in a worker of a cluster: were standard measures computed there, they would find nothing
+    findings.first_match = lambda texts, pattern: findings.nothing_found(len(texts))
+    findings.examined = lambda examine, candidates, *columns: findings.nothing_found(len(candidates))
+
 @measure(version=1)
 def loudness(answer_text):
     return answer_text.str.count_matches("!")
