@@ -24,6 +24,10 @@ from pytest_distill.pipelines.tokenize.run import Order, tokenize
 from pytest_distill.pipelines.tokenize.sources import Files
 from pytest_distill.pipelines.tokenize.tokenizer import load
 
+# Where a first attempt at starting a cluster fails, which a busy machine may see, its processes are left to end with this one.
+ABANDONED = pytest.mark.filterwarnings("ignore:.*Popen.__del__.*:pytest.PytestUnraisableExceptionWarning")
+pytestmark = ABANDONED
+
 
 def files(folder: Path) -> dict[str, bytes]:
     """Every file but locks and what says where and when it was made."""

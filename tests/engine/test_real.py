@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from preprocess_runs import make_workspace, run
-from test_ray import files
+from test_ray import ABANDONED, files
 from workbench import Bench
 
 from pytest_distill.batch import write
@@ -35,7 +35,10 @@ REAL = SHARED / "instruct" / "self_instruct_t0.jsonl.gz"
 ROWS = int(os.environ.get("DISTILL_ENGINE_ROWS", "2000"))
 NOW = "2026-01-31T12:00:00Z"
 
-pytestmark = pytest.mark.skipif(not REAL.is_file(), reason="no self_instruct_t0: engines were not compared on real rows")
+pytestmark = [
+    ABANDONED,
+    pytest.mark.skipif(not REAL.is_file(), reason="no self_instruct_t0: engines were not compared on real rows"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,6 @@ def test_tokenizing(
 def test_judging(address: str, real: Path, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
     """Evidence, verdict and quarantine, byte for byte, with a measure of the workspace and one that stays in this process."""
     bench = Bench(tmp_path / "ws")
-    bench.policy('[gates."text.delimiter-leak"]\nseverity = "warn"\n')
     bench.gates(OWN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "SHARD_ROWS", max(1, ROWS // 6))
@@ -108,9 +110,12 @@ def test_judging(address: str, real: Path, tmp_path: Path, record_property: pyte
         )
         folder = bench.newest()
         assert folder is not None, done[0].stderr
-        found[name] = {file: (folder / file).read_bytes() for file in ("evidence.json", "verdict.json", "quarantine.parquet")}
+        # What is left out says when and where: times, the page about them, and the ledger line that a seal names.
+        kept = [path for path in folder.iterdir() if path.name not in ("run.json", "report.html", "seal.json")]
+        found[name] = {path.name: path.read_bytes() for path in sorted(kept)}
         assert b"E-ENGINE" not in found[name]["evidence.json"], done[0].stdout
     first, *others = found.values()
+    assert len(first) == 3, "evidence, verdict, quarantine"
     assert all(other == first for other in others)
     assert (bench.newest() / "run.json").read_text().count("unseen") == 2, "measured here, and its time"
     record_property(
@@ -120,7 +125,7 @@ def test_judging(address: str, real: Path, tmp_path: Path, record_property: pyte
 
 OWN = """
 import os
-import pytest_distill.measuring.findings as findings
+import pytest_distill.measuring.candidates as findings
 
 if "DISTILL_GROUP" in os.environ:  # in a worker of a cluster: were standard measures computed there, they would find nothing
     findings.first_match = lambda texts, pattern: findings.nothing_found(len(texts))

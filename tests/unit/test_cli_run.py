@@ -39,3 +39,11 @@ def test_the_help_of_a_pipeline_loads_nothing_heavy(name: str) -> None:
     code = f"import sys; from pytest_distill.cli.run import Options; Options.parser('x', {name!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {module.partition(".")[0] for module in done.stdout.split()} & HEAVY == set()
+
+
+@pytest.mark.parametrize("name", [name for name in run.pipelines() if name != "preprocess"])
+def test_a_pipeline_that_knows_no_engine_but_the_local_one_says_so(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.Options.parser("x", name).parse_args(["--engine", "ray"])
+    assert ended.value.code == 2
+    assert "argument --engine: invalid choice: 'ray' (choose from" in capsys.readouterr().err
