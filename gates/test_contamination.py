@@ -19,3 +19,20 @@ def test_contamination(contamination, quarantine, limits):
     over = (figure("coverage") >= limits.min_coverage) | (figure("run") >= limits.min_run)
     found = pl.select(pl.concat_str(figure("item"), pl.lit(": "), figure("piece"))).to_series()
     quarantine(over, found=found)
+
+
+@gate(
+    "contamination.meaning",
+    rejects="contamination",
+    applies={
+        "kind": ["sft", "preference", "rag", "text"],
+        "policy": ["contamination.benchmarks", "contamination.semantic"],
+    },
+    limits={"min_score": 0.0},
+)
+def test_contamination_by_meaning(rephrased, quarantine, limits):
+    """No row holds an item of a forbidden benchmark in other words: same meaning, and the same numbers, names and examples."""
+    figure = rephrased.struct.field
+    why = "{} (score {}, cosine {}): {}"
+    found = pl.format(why, figure("item"), figure("score").round(2), figure("cosine").round(2), figure("piece"))
+    quarantine(figure("score") >= limits.min_score, found=pl.select(found).to_series())

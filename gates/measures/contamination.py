@@ -45,7 +45,7 @@ def contamination(prompt_text: pl.Series, full_text: pl.Series, config: Contamin
     from pytest_distill.measuring.kernels import overlap, text
     from pytest_distill.measuring.kernels.buffers import flat
 
-    forbidden = _forbidden(tuple((b.name, b.path.sha256, b.fields) for b in config.benchmarks), _Uncompared(config.benchmarks))
+    forbidden = _forbidden(tuple((b.name, b.path.sha256, b.fields) for b in config.benchmarks), Uncompared(config.benchmarks))
     rows = folded_beyond_ascii(full_text)
     found: dict[int, tuple[float, int, str, str | None]] = {}
     for first, block in flat(rows).blocks():
@@ -78,20 +78,20 @@ def _piece(texts: pl.Series, rows: pl.Series, row: int, where: slice) -> str:
     return source[where].decode(errors="ignore")[:SHOWN]
 
 
-class _Uncompared(tuple[Benchmark, ...]):
+class Uncompared(tuple[Benchmark, ...]):
     """Benchmarks as an argument that a cache does not look at: their content is in the other one."""
 
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Uncompared)
+        return isinstance(other, Uncompared)
 
     def __hash__(self) -> int:
         return 0
 
 
 @functools.lru_cache(maxsize=4)
-def _forbidden(key: tuple[Any, ...], benchmarks: _Uncompared) -> Forbidden:  # noqa: ARG001 - the key is what the cache compares
+def _forbidden(key: tuple[Any, ...], benchmarks: Uncompared) -> Forbidden:  # noqa: ARG001 - the key is what the cache compares
     """Reads the benchmarks and builds their index, once for all shards. Raises E-POLICY for a field that an item lacks."""
     from pytest_distill.measuring.kernels import overlap, text
     from pytest_distill.measuring.kernels.buffers import flat
@@ -100,7 +100,7 @@ def _forbidden(key: tuple[Any, ...], benchmarks: _Uncompared) -> Forbidden:  # n
     for benchmark in benchmarks:
         for number, record in enumerate(read_records(benchmark.path.resolved)):
             for name in benchmark.fields:
-                value = _text(benchmark, number, record, name)
+                value = item_text(benchmark, number, record, name)
                 if value.strip():
                     labels.append(f"{benchmark.name} {number}, {name}")
                     texts.append(value)
@@ -115,7 +115,7 @@ def _forbidden(key: tuple[Any, ...], benchmarks: _Uncompared) -> Forbidden:  # n
     return Forbidden(tuple(labels), index, short)
 
 
-def _text(benchmark: Benchmark, number: int, record: dict[str, Any], name: str) -> str:
+def item_text(benchmark: Benchmark, number: int, record: dict[str, Any], name: str) -> str:
     """One field of an item as text: a string, a number, or a list of them (such as choices). Null is nothing."""
     if name not in record:
         known = ", ".join(sorted(record))[:200]

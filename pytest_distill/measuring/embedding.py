@@ -37,6 +37,12 @@ def packaged() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+def available() -> None:
+    """Raises E-EXTRA-MISSING where the libraries that embed are not installed: known before any text is compared."""
+    for module in ("torch", "transformers", "safetensors.torch"):
+        _require(module)
+
+
 def embed(texts: Sequence[str], folder: Path, *, dtype: Dtype | None = None) -> Vectors:
     """Unit vectors (texts, dimensions) in float32, in the order of `texts`.
 

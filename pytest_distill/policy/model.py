@@ -81,7 +81,16 @@ class Benchmark(Table):
 
 
 class Contamination(Table):
+    """Benchmarks that must not leak, and whether rows are compared with them by meaning too. That needs the extra [embed]."""
+
     benchmarks: tuple[Benchmark, ...] = ()
+    semantic: bool = False
+
+    @model_validator(mode="after")
+    def something_to_compare_with(self) -> Contamination:
+        if self.semantic and not self.benchmarks:
+            raise ValueError("semantic is true and no benchmark is named: name one in [[contamination.benchmarks]]")
+        return self
 
 
 class Duplicates(Table):
@@ -130,6 +139,13 @@ class Embedding(Table):
     """`weights`: model.safetensors in the folder of a sentence-transformers model. Unset: the one that [embed] installs."""
 
     weights: File | None = None
+
+
+class Meaning(Table):
+    """What a comparison with benchmarks by meaning depends on: the benchmarks and the model."""
+
+    contamination: Contamination
+    embedding: Embedding
 
 
 class Holdout(Table):
@@ -284,6 +300,11 @@ class Policy(Table):
     def sha256(self) -> str:
         """Digest of distill.toml's bytes and of every file it names."""
         return self._sha256
+
+    @property
+    def meaning(self) -> Meaning:
+        """Two tables as one, for `@measure(config="meaning")`."""
+        return Meaning(contamination=self.contamination, embedding=self.embedding)
 
     def table(self, name: str) -> Table:
         """One table by name, as `@measure(config=…)` asks for it."""
