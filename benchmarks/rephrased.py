@@ -1,8 +1,8 @@
 """Benchmark items in other words: n-grams, a model of meaning alone, and ours. `python benchmarks/rephrased.py [--fit] [--rows]`
 
 Rephrasings of GSM8K and HumanEval (lm-sys/llm-decontaminator) lie among rows that hold none: GSM8K's own training split, and code
-instructions. Prints Markdown as docs/benchmarks.md has it and draws docs/images/rephrased.svg; exits 1 when a mark is missed. With
---fit it prints the two tables of weights for gates/measures/rephrased.py; with --rows it also judges 55,360 instruction rows.
+instructions. Prints Markdown as docs/benchmarks.md has it, draws docs/images/rephrased.svg, exits 1 when a mark is missed.
+With --fit it prints the tables of weights for gates/measures/rephrased.py; --rows also judges 55,360 instruction rows.
 
 Items and rows are split in two halves by their number. Weights and bound come from the even half; figures of the odd half are
 what the gate does on rows it was not fitted on. Needs [embed] and the shared data folder (DISTILL_SHARED_DATA).
@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,6 +204,67 @@ def at(data: Data, scores: np.ndarray[Any, Any], flagged: float) -> Outcome:
     return outcome(data, scores > bound, np.ones(len(scores), bool))
 
 
+def judge_rows() -> None:
+    """The gate's measure over instruction rows that hold no item: how many it flags, and at which speed, the model included."""
+    from pytest_distill.measuring.measure import declaration
+    from pytest_distill.policy.model import Meaning
+
+    rows = lines("instruct/self_instruct_t0.jsonl.gz")
+    asked, told = (pl.Series([row[name] or "" for row in rows], dtype=pl.String) for name in ("instruction", "response"))
+    table = Meaning.model_validate(
+        {
+            "contamination": {
+                "semantic": True,
+                "benchmarks": [
+                    {"name": "gsm8k", "path": "gsm8k_test.jsonl", "fields": ["question"]},
+                    {"name": "humaneval", "path": "humaneval.jsonl.gz", "fields": ["prompt", "canonical_solution"]},
+                ],
+            },
+            "embedding": {},
+        }
+    )
+    for benchmark in table.contamination.benchmarks:
+        benchmark.path.pin(DATA / "benchmarks")
+    started = time.process_time()
+    found = declaration(measure.rephrased).function(asked, told, asked + "\n" + told, config=table)
+    spent = time.process_time() - started
+    scores = found.struct.field("score")
+    print(
+        f"\n{(scores >= 0).sum()} of {len(rows):,} instruction rows flagged, {len(rows) / spent:,.0f} rows per processor second"
+    )
+
+
+def picture(curves: dict[str, list[tuple[str, np.ndarray[Any, Any]]]], sizes: dict[str, int]) -> str:
+    """Precision against recall of every method, one panel a benchmark, as SVG."""
+    width, height, pad = 300, 240, 44
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {len(curves) * (width + pad) + pad} {height + 2 * pad}" '
+        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
+    ]
+    for panel, (name, methods) in enumerate(curves.items()):
+        left, top = pad + panel * (width + pad), pad
+        parts.append(f'<text x="{left}" y="{top - 14}" font-weight="bold">{name}, rephrased: precision over recall</text>')
+        parts.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
+        for tick in (0.0, 0.5, 1.0):
+            parts.append(f'<text x="{left + tick * width - 8:.0f}" y="{top + height + 16}">{tick:g}</text>')
+            parts.append(f'<text x="{left - 22}" y="{top + (1 - tick) * height + 4:.0f}">{tick:g}</text>')
+        for place, (label, scores) in enumerate(methods):
+            leaked = np.arange(len(scores)) < sizes[name]
+            order = np.argsort(-scores, kind="stable")
+            order = order[np.isfinite(scores[order])]
+            right = np.cumsum(leaked[order])
+            recall, precision = right / sizes[name], right / np.arange(1, len(order) + 1)
+            step = max(1, len(order) // 150)
+            points = " ".join(
+                f"{left + r * width:.1f},{top + (1 - p) * height:.1f}"
+                for r, p in zip(recall[::step], precision[::step], strict=True)
+            )
+            colour = ("#8a8a8a", "#0b62a4")[place]
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            parts.append(f'<text x="{left + 12}" y="{top + height - 30 + 16 * place}" fill="{colour}">{label}</text>')
+    return "".join([*parts, "</svg>\n"])
+
+
 def main(arguments: Sequence[str]) -> int:
     missed = False
     curves: dict[str, list[tuple[str, np.ndarray[Any, Any]]]] = {}
@@ -231,6 +292,8 @@ def main(arguments: Sequence[str]) -> int:
             names = measure.CODE_FIGURES if data.name == "HumanEval" else measure.PROSE_FIGURES
             told = ", ".join(f'"{name}": {value:.3f}' for name, value in zip(names, weights[1:], strict=True))
             print(f"{data.name}: Weights({weights[0]:.3f}, {{{told}}})", file=sys.stderr)
+    if "--no-baseline" not in arguments:
+        PICTURE.write_text(picture(curves, {"GSM8K": 1319, "HumanEval": 164}), encoding="utf-8")
     if "--rows" in arguments:
         judge_rows()
     return int(missed)

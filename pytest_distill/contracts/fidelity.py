@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.manifest import Sha256
@@ -34,8 +34,6 @@ class FidelityPair(Contract):
 class FidelityScore(Contract):
     """What the verifier answers, as one JSON value: 1 is major loss of information, 5 perfect preservation."""
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
     fidelity_score: Annotated[int, Field(strict=True, ge=1, le=5)]
     passed: Annotated[bool, Field(strict=True, alias="pass")]
     verifier_model: NonBlank
@@ -51,6 +49,9 @@ class FidelityScore(Contract):
 class Fidelity(Contract):
     """What was found of one row: the cosine, in what the texts differ when compared exactly, and what follows from both."""
 
+    original: NonBlank  # the columns that were compared
+    rephrased: NonBlank
+    calibration_sha256: Sha256
     cosine: Cosine
     length: Annotated[float, Field(ge=0)]  # words of the rephrasing, as a share of the original's
     differences: tuple[Difference, ...]

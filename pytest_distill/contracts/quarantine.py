@@ -52,6 +52,7 @@ class Reason(str, Enum):
     CODE_SYNTAX = "code_syntax"
     CODE_LINT = "code_lint"
     SAME_PAIR = "same_pair"
+    INFIDELITY = "infidelity"
     # the exporters of evidence: eleven with DUPLICATE_ID
     MISSING_PROVENANCE = "missing_provenance"
     MISSING_SOURCE_RUN_ID = "missing_source_run_id"

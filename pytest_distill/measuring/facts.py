@@ -19,10 +19,10 @@ zero one two three four five six seven eight nine ten eleven twelve thirteen fou
 """
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _STOP = """
-a an the of to in on at for from by with and or but if then than that this these those is are was were be been being am do does
-did has have had having he she it they them him his her hers its their theirs i you we me my your our us as so not no how what which
-who whom whose when where why many much more most some any all each every both few other such only own same too very can will would
-should could may might must just there here out up down into over after before again per also
+a an the of to in on at for from by with and or but if then than that this these those is are was were be been being am do
+does did has have had having he she it they them him his her hers its their theirs i you we me my your our us as so not no
+how what which who whom whose when where why many much more most some any all each every both few other such only own same
+too very can will would should could may might must just there here out up down into over after before again per also
 """
 _NEGATIONS = "no not never none nobody nothing nowhere neither nor cannot without except unless"
 UNITS: Final = {word: value for value, word in enumerate(_UNITS.split())}

@@ -14,7 +14,8 @@ from pytest_distill.measuring import facts
 # those that rephrasings replace freely ("times") are left out.
 _UNITS = """
 km=kilometer kilometers=kilometer kilometer=kilometer kilometre=kilometer kilometres=kilometer miles=mile mile=mile
-kg=kilogram kilogram=kilogram kilograms=kilogram kilo=kilogram kilos=kilogram pounds=pound pound=pound lbs=pound ounces=ounce ounce=ounce
+kg=kilogram kilogram=kilogram kilograms=kilogram kilo=kilogram kilos=kilogram pounds=pound pound=pound lbs=pound
+ounces=ounce ounce=ounce
 cm=centimeter centimeters=centimeter centimeter=centimeter inches=inch inch=inch liters=liter liter=liter litre=liter litres=liter
 gallons=gallon gallon=gallon celsius=celsius fahrenheit=fahrenheit dollars=dollar dollar=dollar euros=euro euro=euro
 hours=hour hour=hour minutes=minute minute=minute weeks=week week=week months=month month=month
@@ -58,7 +59,7 @@ def length(original: str, rephrased: str) -> float:
 
 
 def decide(cosine: float, found: tuple[Difference, ...], calibration: FidelityCalibration) -> Decision:
-    """cosine > high passes, < low rejects, both edges and what lies between are for the verifier; differences only make it stricter."""
+    """cosine > high passes, < low rejects, the verifier gets both edges and the rest. Differences only make it stricter."""
     if cosine < calibration.low or set(found) & set(calibration.rejecting):
         return "reject"
     if cosine <= calibration.high or found:

@@ -10,6 +10,23 @@ from hypothesis import strategies as st
 
 from pytest_distill.measuring import facts, snippets
 
+CLOSE = """
+def has_close(numbers: list, t: float) -> bool:
+    ''' Any two closer than t?
+    >>> has_close([1.0, 2.0], 0.5)
+    False
+    '''
+    for a in numbers: return abs(a)
+"""
+NEAR = """
+def near(nums, gap):
+    '''Are two nearer than gap?
+    >>> near([3.5, 4, 9], 1)
+    True
+    '''
+    while nums: return abs(gap)
+"""
+
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
@@ -65,8 +82,7 @@ def test_denials_are_counted_contracted_or_not() -> None:
 
 
 def test_programs_share_examples_by_shape_and_words_by_meaning() -> None:
-    first = snippets.snippet('def has_close(numbers: list, t: float) -> bool:\n    """ Any two closer than t?\n    >>> has_close([1.0, 2.0], 0.5)\n    False\n    """\n    for a in numbers: return abs(a)')  # fmt: skip
-    other = snippets.snippet('def near(nums, gap):\n    """Are two nearer than gap?\n    >>> near([3.5, 4, 9], 1)\n    True\n    """\n    while nums: return abs(gap)')  # fmt: skip
+    first, other = snippets.snippet(CLOSE), snippets.snippet(NEAR)
     assert first.examples == other.examples == {"([N],N)->B"}
     assert first.operators == other.operators
     assert first.calls & other.calls >= {"abs"}
