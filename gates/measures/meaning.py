@@ -17,7 +17,7 @@ def same_meaning(instructions: pl.Series, training: pl.Series, table: Embedding,
     Cosine of the embeddings from `cosine` on, and the same numbers in both: "add 3 and 6" is not "add 3 and 7", however close
     a model of meaning puts them. Raises E-EXTRA-MISSING without the extra, E-MODEL for weights that are none.
     """
-    folder = table.weights.resolved.parent if table.weights else embedding.packaged()
+    folder = embedding.folder_of(table)
     ours, theirs = instructions.unique(maintain_order=True).to_list(), training.unique(maintain_order=True).to_list()
     numbers = [_numbers(text) for text in theirs]
     found: dict[int, tuple[float, int]] = {}

