@@ -1,8 +1,8 @@
 """Embeddings beside plain sentence-transformers, in one run, on one core: `python -P benchmarks/embedding.py [ROWS]`
 
-The same rows of instructions, float32 there, with its own batches of 32; here with equal texts once and batches of like length, in
-float32, and in bfloat16 where the processor has tiles for it (AMX). Prints Markdown and the smallest cosine between the two sides'
-vectors. sentence-transformers is not among our dependencies: pip install it first. Needs [embed] and the shared data folder.
+The same rows of instructions: there in float32, in its own batches of 32; here equal texts once, in batches of like length, in
+float32, and in bfloat16 where the processor has tiles for it (AMX). Prints Markdown, and the smallest cosine between the vectors
+of the two. sentence-transformers is none of our dependencies: pip install it first. Needs [embed] and the shared data folder.
 """
 
 from __future__ import annotations

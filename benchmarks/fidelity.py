@@ -2,8 +2,8 @@
 
 Faithful pairs are GSM8K's and HumanEval's items with their rephrasings (lm-sys/llm-decontaminator). Each faithful pair has a twin
 whose rephrasing was spoilt by `corruption.py`: a number changed, a negation added or a clause dropped, in turn. Half of the items
-calibrate, the other half is reported. --pairs writes the labelled pairs, as `distill fidelity calibrate` takes them. Exits 1 when F1
-misses its mark. Needs [embed] and the shared data folder (DISTILL_SHARED_DATA).
+calibrate, the other half is reported. --pairs writes the labelled pairs, as `distill fidelity calibrate` takes them. Exits 1
+when F1 misses its mark. Needs [embed] and the shared data folder (DISTILL_SHARED_DATA).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import polars as pl
 
 from pytest_distill import gate
+from pytest_distill.gates.measures.rephrased import bound
 
 
 @gate(
@@ -35,4 +36,4 @@ def test_contamination_by_meaning(rephrased, quarantine, limits):
     figure = rephrased.struct.field
     why = "{} (score {}, cosine {}): {}"
     found = pl.format(why, figure("item"), figure("score").round(2), figure("cosine").round(2), figure("piece"))
-    quarantine(figure("score") >= limits.min_score, found=pl.select(found).to_series())
+    quarantine(figure("score") >= bound(limits.min_score), found=pl.select(found).to_series())

@@ -39,3 +39,12 @@ def test_quality_is_above_the_calibrated_threshold(calibrated_mean, policy, answ
     low = grading.calibration(policy.grading).thresholds.low
     found = calibrated_mean.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"
     quarantine((calibrated_mean < low).fill_null(value=True), found=found, text=answer_text)
+
+
+@gate("grading.fidelity", rejects="infidelity", applies={"columns": ["fidelity"], "origin": ["derived"]})
+def test_rephrasings_are_faithful(fidelity_fault, quarantine):
+    """Every rephrasing is faithful by the policy's calibration: decided anew from both texts, the stored cosine and the verifier.
+
+    Without a calibration, or with another one than decided, every row is rejected; so is a row in doubt that nobody verified.
+    """
+    quarantine(fidelity_fault.is_not_null(), found=fidelity_fault)

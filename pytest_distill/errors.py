@@ -91,8 +91,7 @@ class Code(str, Enum):
     SCORE_LENGTH = "E-SCORE-LENGTH"  # a reply that was cut off by its budget of tokens
     SCORE_REFUSED = "E-SCORE-REFUSED"  # the judge would not answer
     CALIBRATION = "E-CALIBRATION"  # scores without a calibration, or a calibration that is none or not theirs
-    FIDELITY = (
-        "E-FIDELITY"  # rephrasings without a calibration of theirs, pairs that calibrate nothing, a verifier's reply that is none
+    FIDELITY = "E-FIDELITY"  # no calibration for just this model, pairs that calibrate nothing, a verifier's reply that is none
     # pull requests
     GIT = "E-GIT"  # the repository lacks a commit, or git refuses
     COMMENT = "E-COMMENT"  # the summary of a pull request could not be posted

@@ -20,7 +20,7 @@ TOLERANCE = 1e-4  # a stored length is rounded
 
 @measure(version=1, config="grading")
 def fidelity_fault(record: pl.Series, config: Grading) -> pl.Series:
-    """What is wrong with a row's `fidelity`, null where nothing is: decided anew from the texts, the cosine and the calibration."""
+    """What is wrong with a row's `fidelity`, null where nothing is: decided anew from texts, cosine and calibration."""
     if config.fidelity is None:
         return pl.Series(["the policy names no calibration of fidelity"] * len(record), dtype=pl.String)
     calibration = FidelityCalibration.load(config.fidelity.resolved)

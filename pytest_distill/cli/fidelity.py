@@ -21,8 +21,8 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         "fidelity",
         parents=[common],
         help="whether rephrased texts keep what the originals say",
-        description="A model of meaning and an exact comparison of numbers, denials, names, units and length decide; what they leave "
-        "in doubt is for a verifier, or does not pass. The thresholds come from a calibration and nowhere else.",
+        description="A model of meaning and an exact comparison of numbers, denials, names, units and length decide; what they "
+        "leave in doubt is for a verifier, or does not pass. The thresholds come from a calibration and nowhere else.",
     )
     what = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     calibrate = what.add_parser("calibrate", parents=[common], help="thresholds from labelled pairs, and how they do on the rest")
@@ -91,7 +91,9 @@ def run_check(args: argparse.Namespace) -> int:
             '`distill fidelity calibrate PAIRS --out FILE` makes one; then [grading] fidelity = "FILE".',
         )
     parent = open_batch(workspace.batch_folder(args.batch))
-    with with_receipt(workspace, "fidelity", args.id, parameters={"original": args.original, "rephrased": args.rephrased}) as stage:
+    with with_receipt(
+        workspace, "fidelity", args.id, parameters={"original": args.original, "rephrased": args.rephrased}
+    ) as stage:
         stage.reads(parent.folder, named.resolved)
         batch = fidelity.judge_batch(
             workspace,
@@ -107,7 +109,9 @@ def run_check(args: argparse.Namespace) -> int:
         )
         stage.made(batch)
     if args.json:
-        shared.print_json({"batch": batch.id, "sha256": batch.sha256, "rows": batch.rows, "quarantined": parent.rows - batch.rows})
+        shared.print_json(
+            {"batch": batch.id, "sha256": batch.sha256, "rows": batch.rows, "quarantined": parent.rows - batch.rows}
+        )
     shared.say(args, f"{batch.id}: {batch.rows:,} of {parent.rows:,} rows are faithful; `distill show {batch.id}`")
     return 0
 

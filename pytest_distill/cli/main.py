@@ -37,6 +37,7 @@ COMMANDS = (
     "score",
     "calibrate",
     "compare_scorers",
+    "fidelity",
     "tokenize",
     "shards",
     "export",

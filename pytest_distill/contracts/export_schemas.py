@@ -23,6 +23,7 @@ from pytest_distill.contracts.evidence import (
     StageState,
     StreamState,
 )
+from pytest_distill.contracts.fidelity import Fidelity, FidelityCalibration, FidelityPair, FidelityScore
 from pytest_distill.contracts.grading import ScorerOutput, ScoringPlan, ScoringSummary, ScoringUnit
 from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
@@ -43,6 +44,10 @@ FORMATS: dict[str, type[Contract]] = {
     "manifest": Manifest,  # batches/<id>/manifest.json
     "created": Created,  # batches/<id>/created.json
     "evidence": RunRecord,  # evidence.json and evidence.public.json of a run
+    "fidelity": Fidelity,  # the column `fidelity` of a batch of `distill fidelity check`
+    "fidelity_pair": FidelityPair,  # what its verifier is given, and a labelled line of `distill fidelity calibrate`
+    "fidelity_score": FidelityScore,  # what its verifier answers
+    "fidelity_calibration": FidelityCalibration,  # what `distill fidelity calibrate --out FILE` writes
     "run": RunTimes,  # run.json of a run
     "verdict": Verdict,  # verdict.json of a run
     "seal": Seal,  # seal.json of a run

@@ -180,9 +180,10 @@ class InspectionTable(Table):
 
 
 class Grading(Table):
-    """What scores are judged by. `calibration`: a file of `distill calibrate`, for the scorer whose scores are judged."""
+    """`calibration`: a file of `distill calibrate`, that judges scores; `fidelity`: one of `distill fidelity calibrate`."""
 
     calibration: File | None = None
+    fidelity: File | None = None
 
 
 class Card(Table):
@@ -333,6 +334,13 @@ class Policy(Table):
                 Calibration.load(self.grading.calibration.resolved)
             except DistillError as error:
                 raise DistillError(Code.CALIBRATION, error.message, "`distill calibrate` makes one.") from error
+        if self.grading.fidelity is not None:
+            from pytest_distill.contracts.fidelity import FidelityCalibration
+
+            try:
+                FidelityCalibration.load(self.grading.fidelity.resolved)
+            except DistillError as error:
+                raise DistillError(Code.FIDELITY, error.message, "`distill fidelity calibrate` makes one.") from error
         parts = [storage.sha256_bytes(data), *(f"{file.path}:{file.sha256}" for file in files)]
         object.__setattr__(self, "_sha256", storage.sha256_bytes("\n".join(parts).encode()))
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, QualityThresholds
+from pytest_distill.contracts.fidelity import Fidelity, FidelityCalibration, FidelityHeldOut, FidelityPair, FidelityScore
 from pytest_distill.contracts.grading import (
     DIMENSIONS,
     Attempt,
@@ -74,12 +75,42 @@ def calibrations(draw: st.DrawFn) -> Calibration:
     )  # fmt: skip
 
 
+verified = st.builds(
+    lambda score, model, version: FidelityScore(
+        fidelity_score=score, passed=score >= 4, verifier_model=model, version=version
+    ),
+    st.integers(1, 5), WORD, WORD,
+)  # fmt: skip
+found_differences = st.lists(st.sampled_from(["length", "names", "negation", "numbers", "units"]), unique=True).map(tuple)
+fidelity = st.builds(
+    Fidelity, original=WORD, rephrased=WORD, calibration_sha256=SHA, cosine=st.floats(-1, 1), length=st.floats(0, 9),
+    differences=found_differences, decision=st.sampled_from(["pass", "reject", "verify"]), verifier=st.none() | verified,
+)  # fmt: skip
+
+
+@st.composite
+def fidelity_calibrations(draw: st.DrawFn) -> FidelityCalibration:
+    low, high = sorted(draw(st.tuples(st.floats(-1, 1), st.floats(-1, 1))))
+    return FidelityCalibration(
+        low=low, high=high, shortest=draw(SHARE), rejecting=draw(found_differences), count=draw(st.integers(10, 99)),
+        faithful=draw(st.integers(1, 9)), model_sha256=draw(SHA), data_sha256=draw(SHA), seed=draw(COUNT),
+        held_out=draw(st.builds(
+            FidelityHeldOut, count=st.integers(1, 99), precision=SHARE, recall=SHARE, f1=SHARE, f1_doubtful_passed=SHARE,
+            f1_decided=SHARE, verify_share=SHARE,
+        )),
+    )  # fmt: skip
+
+
 WRITTEN: dict[str, st.SearchStrategy[Contract]] = {
     "scorer_output": output,
     "scoring_plan": plan,
     "scoring_unit": unit,
     "scoring": summaries(),
     "calibration": calibrations(),
+    "fidelity": fidelity,
+    "fidelity_pair": st.builds(FidelityPair, original=WORD, rephrased=WORD, faithful=st.none() | st.booleans()),
+    "fidelity_score": verified,
+    "fidelity_calibration": fidelity_calibrations(),
 }
 
 _SHA = "0" * 64
@@ -106,5 +137,16 @@ ONE: dict[str, Contract] = {
         weight_intervals={}, threshold_intervals={},
         held_out=HeldOut(count=1, auc=_SURE, balanced_accuracy=_SURE, rejected_share=0.0, doubtful_share=0.0), precision=0.9,
         seed=0,
+    ),
+    "fidelity": Fidelity(
+        original="a", rephrased="b", calibration_sha256=_SHA, cosine=0.9, length=1.0, differences=(), decision="pass"
+    ),
+    "fidelity_pair": FidelityPair(original="a", rephrased="b"),
+    "fidelity_score": FidelityScore(fidelity_score=4, passed=True, verifier_model="m", version="v"),
+    "fidelity_calibration": FidelityCalibration(
+        low=0.5, high=0.9, shortest=0.7, rejecting=("numbers",), count=2, faithful=1, model_sha256=_SHA, data_sha256=_SHA, seed=0,
+        held_out=FidelityHeldOut(
+            count=1, precision=1, recall=1, f1=1, f1_doubtful_passed=1, f1_decided=1, verify_share=0
+        ),
     ),
 }  # fmt: skip
