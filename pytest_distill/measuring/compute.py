@@ -102,5 +102,5 @@ def checked(result: Any, node: Node, rows: int) -> pl.Series:
 
 
 def error_text(error: Exception) -> str:
-    text = error.message if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
     return one_line(text)[:500]
