@@ -102,5 +102,8 @@ def checked(result: Any, node: Node, rows: int) -> pl.Series:
 
 
 def error_text(error: Exception) -> str:
-    text = str(error) if isinstance(error, DistillError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, DistillError):  # the caller says E-MEASURE itself
+        text = error.message if error.code is Code.MEASURE else str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
     return one_line(text)[:500]
