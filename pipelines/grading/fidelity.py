@@ -84,7 +84,7 @@ def calibrate(compared: Compared, *, model_sha256: str, data_sha256: str, seed: 
 
     Raises E-FIDELITY where a half has too few pairs of a label.
     """
-    fitting = [_half(pair.original, seed) for pair in compared.pairs]
+    fitting = [fits(pair.original, seed) for pair in compared.pairs]
     halves = [_part(compared, [own is side for own in fitting]) for side in (True, False)]
     for half in halves:
         faithful = sum(pair.faithful is True for pair in half.pairs)
@@ -138,7 +138,8 @@ def judged(compared: Compared, calibration: FidelityCalibration) -> FidelityHeld
     )
 
 
-def _half(original: str, seed: int) -> bool:
+def fits(original: str, seed: int) -> bool:
+    """Whether pairs of this original fit the calibration; the others report on it."""
     return int(storage.sha256_bytes(f"{seed}\n{original}".encode())[:8], 16) % 2 == 0
 
 
