@@ -188,7 +188,10 @@ def write_batch(
     folder = workspace.batch_folder(run.id)
     if folder.exists():
         batch = open_batch(folder)
-        if batch.manifest.freeze_sha256 != run.freeze.sha256 or batch.manifest.how.pipeline != PIPELINE:
+        found = [(source.name, source.sha256, source.rows_read) for source in batch.manifest.sources]
+        expected = [(source.name, source.sha256, source.docs) for _, source in sorted(read.items())]
+        same = (batch.manifest.freeze_sha256, batch.manifest.how.pipeline) == (run.freeze.sha256, PIPELINE)
+        if not same or found != expected:
             raise DistillError(
                 Code.BATCH_EXISTS, f"there is another batch {run.id}", "Batches are never edited; take another id."
             )

@@ -147,10 +147,10 @@ def killed(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def survived(process: subprocess.Popen[bytes], moment: float) -> float | None:
+def survived(scene: Scene, moment: float) -> float | None:
     """Kills the main process alone after `moment` seconds; its workers have to notice by themselves. None when it was killed, or
     how long it took where it had ended before."""
-    began = time.monotonic()
+    process, began = scene.start(), time.monotonic()
     try:
         process.wait(timeout=moment)
     except subprocess.TimeoutExpired:

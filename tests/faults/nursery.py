@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -55,9 +57,9 @@ class Nursery:
         os.close(self._go)
         self._process.communicate()
 
-    def run(self, scene: Scene, *tracer: str) -> tuple[int, str]:
-        """Runs the scene's command to its end, under a tracer that takes `-p PID` where one is given. Returns the exit status,
-        negative for a signal, and what was written to stderr."""
+    def run(self, scene: Scene, *tracer: str, moment: float | None = None) -> tuple[int, str]:
+        """Runs the scene's command to its end, under a tracer that takes `-p PID` where one is given; or kills it after `moment`
+        seconds. Returns the exit status, negative for a signal, and what was written to stderr."""
         errors = scene.folder / "stderr"
         assert self._process.stdin is not None
         order = {"arguments": scene.command[scene.interpreter :], "folder": str(scene.folder), "errors": str(errors)}
@@ -71,8 +73,18 @@ class Nursery:
                     assert tracing.poll() is None, tracing.communicate()[1]
                     time.sleep(0.002)
             os.write(self._go, b".")
+            if moment is not None and not select.select([self._process.stdout], [], [], moment)[0]:
+                with contextlib.suppress(ProcessLookupError):  # it ended just now
+                    os.kill(int(child), signal.SIGKILL)
             status = int(self._line())
         return status, errors.read_text(errors="replace")
+
+    def survived(self, scene: Scene, moment: float) -> float | None:
+        """As `killing.survived`, of a run that has loaded everything when its time begins."""
+        began = time.monotonic()
+        status, said = self.run(scene, moment=moment)
+        assert status in (0, -signal.SIGKILL), f"exit {status}: {said}"
+        return None if status else time.monotonic() - began
 
     def _line(self) -> str:
         assert self._process.stdout is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -329,6 +330,18 @@ def test_resuming_what_is_done_gives_the_batch_that_is_there(place: Workspace, t
         run(place, [source])
     assert caught.value.code is Code.BATCH_EXISTS
     assert len([e for e in ledger.entries(place.ledger) if e.batch == "out"]) == 1
+
+
+def test_a_batch_of_other_rows_is_not_taken_for_the_one_that_a_killed_run_had_made(place: Workspace, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", [{"text": prose(n)} for n in range(30)])
+    other = write_jsonl(tmp_path / "other.jsonl", [{"text": prose(n)} for n in range(60, 90)])
+    half_done(place, source)
+    elsewhere = run(make_workspace(tmp_path / "elsewhere"), [other], unit_rows=8)
+    shutil.copytree(elsewhere.folder, place.batch_folder("out"))
+    with pytest.raises(DistillError, match="another batch out") as caught:
+        run(place, [source], unit_rows=8, resume=True)
+    assert caught.value.code is Code.BATCH_EXISTS
+    assert not ledger.verify(place.ledger).seq
 
 
 def edit(path: Path, line: int, text: str) -> None:

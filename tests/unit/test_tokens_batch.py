@@ -19,6 +19,7 @@ from token_sets import TEXTS, make_set, write_rows
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.ingest.ingest import ingest
+from pytest_distill.cli.main import main
 from pytest_distill.errors import DistillError
 from pytest_distill.gates import test_tokens as gates
 from pytest_distill.gating.evidence import holds
@@ -122,6 +123,14 @@ def test_a_run_that_was_killed_finds_its_batch_again(tmp_path, monkeypatch):
     make_set(tmp_path / "again", shard_tokens=400, source=tmp_path / "set.jsonl")
     with pytest.raises(DistillError, match=r"E-BATCH-EXISTS.*another batch b"):
         tokens_batch(workspace, "b", tmp_path / "again", found, load(), resume=True)
+
+
+def test_an_id_that_is_taken_is_refused_before_anything_is_tokenized(place, tmp_path, capsys):
+    rows = write_rows(tmp_path / "rows.jsonl")
+    order = ["--dataset", "set", "--version", "v1", "--out", str(tmp_path / "out"), "--id", "tokens"]
+    assert main(["tokenize", str(rows), *order, "--workspace", str(place.root)]) == 1
+    assert capsys.readouterr().err.startswith("ERROR [E-BATCH-EXISTS]: there is a batch tokens already")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_batch_that_was_told_to_stop_leaves_nothing_and_is_made_again(tmp_path):
