@@ -92,6 +92,10 @@ class Code(str, Enum):
     SCORE_REFUSED = "E-SCORE-REFUSED"  # the judge would not answer
     CALIBRATION = "E-CALIBRATION"  # scores without a calibration, or a calibration that is none or not theirs
     FIDELITY = "E-FIDELITY"  # no calibration for just this model, pairs that calibrate nothing, a verifier's reply that is none
+    # grading: domains
+    LAYER = "E-LAYER"  # a layer that the model has not
+    DOMAIN = "E-DOMAIN"  # labelled rows that nothing can be learnt from, a text without a domain, a damaged classifier
+    BACKBONE = "E-BACKBONE"  # a model that is not the one a classifier was trained on
     # pull requests
     GIT = "E-GIT"  # the repository lacks a commit, or git refuses
     COMMENT = "E-COMMENT"  # the summary of a pull request could not be posted

@@ -52,7 +52,7 @@ class Checkpoint:
 
     def __init__(self, name: str, *, revision: str | None = None, download: bool = False, tokenizer_only: bool = False) -> None:
         self.name = name
-        self.folder = _find(name, revision, download=download)
+        self.folder = find(name, revision, download=download)
         _refuse_code(self.folder, tokenizer_only=tokenizer_only)
         self.tokenizer = _tokenizer(self.folder)
 
@@ -136,7 +136,8 @@ def require(module: str) -> Any:
         ) from error
 
 
-def _find(name: str, revision: str | None, *, download: bool) -> Path:
+def find(name: str, revision: str | None = None, *, download: bool = False) -> Path:
+    """The folder of a checkpoint: a folder, one under $DISTILL_MODELS, or one of the Hugging Face cache. Raises E-MODEL."""
     if Path(name).is_dir():
         return Path(name)
     staged = os.environ.get(MODELS_VARIABLE)
@@ -230,6 +231,24 @@ def read_checkpoint(path: Path) -> Any:
     except Exception as error:  # its reader raises whatever comes up in a foreign file, with advice that nobody should follow
         what = f"{path} does not read as tensors only ({type(error).__name__})"
         raise DistillError(Code.MODEL, what, "Save its state dict again, or convert it to safetensors.") from error
+
+
+def load_encoder(folder: Path) -> tuple[Any, Any]:
+    """An encoder and its tokenizer (of `tokenizers`), for hidden states: local files, safetensors, no code. Raises E-MODEL."""
+    torch, transformers = require("torch"), require("transformers")
+    from tokenizers import Tokenizer
+
+    _refuse_code(folder, tokenizer_only=False)
+    try:
+        model = transformers.AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the libraries raise whatever they like for a damaged file
+        raise DistillError(Code.MODEL, f"{folder.name} does not load as an encoder: {error}", "Fetch it again.") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(int(model.config.max_position_embeddings))
+    return model.eval(), tokenizer
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -48,6 +48,8 @@ COMMANDS = (
     "ledger",
     "incidents",
     "gold",
+    "domain",
+    "diversity",
     "prune",
     "evidence",
     "exporters",

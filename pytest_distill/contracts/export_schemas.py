@@ -10,6 +10,8 @@ from pytest_distill.contracts.audit import AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.bulk import GoldSet, PolicyChange
 from pytest_distill.contracts.calibration import Calibration
+from pytest_distill.contracts.diversity import DiversityCalibration
+from pytest_distill.contracts.domain import Domain, DomainClassifier
 from pytest_distill.contracts.evidence import (
     EvidenceRecord,
     ModelLedgerEntry,
@@ -57,6 +59,9 @@ FORMATS: dict[str, type[Contract]] = {
     "ledger": LedgerEntry,  # one line of ledger.jsonl
     "policy_change": PolicyChange,  # policy/<version>.json
     "gold": GoldSet,  # gold/gold.json
+    "diversity_calibration": DiversityCalibration,  # what `distill diversity calibrate` writes
+    "domain": Domain,  # a value of the column `domain` of a derived batch
+    "domain_classifier": DomainClassifier,  # classifier.json beside classifier.pt
     "state_stage": ResumeState,  # state_stage_{N}.json of a preprocessing run
     "preprocess_run": PreprocessRun,  # its run.json
     "preprocess_unit": StoredUnit,  # a line of its index_stage_{N}.jsonl

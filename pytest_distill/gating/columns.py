@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_distill.contracts.manifest import SOURCE_COLUMN
 from pytest_distill.contracts.run import MeasureRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.gating.evidence import TrackedManifest, tracked
@@ -173,6 +174,30 @@ class JudgedBatch:
     def places(self, rows: pl.Series) -> pl.Series:
         """Where rows came from, as `file:line`, for a Series of positions in the batch; null for null."""
         return self._evidence.population.places.gather(rows)
+
+    def gold_rows(self) -> pl.DataFrame | None:
+        """The rows of the frozen gold set (instruction, response, case), checked byte for byte; None where there is none."""
+        import polars as pl
+
+        from pytest_distill.policy import gold
+
+        self._use()
+        workspace = self._columns.keeper.workspace
+        frozen = gold.frozen(workspace)
+        names = ("instruction", "response", "case")
+        return pl.DataFrame([{name: row[name] for name in names} for row in gold.rows(workspace, frozen)]) if frozen else None
+
+    def sources(self) -> pl.Series:
+        """The name of the file that each row of the population came from."""
+        self._use()
+        import polars as pl
+
+        population = self._evidence.population
+        names = self._columns.scan.batch.manifest.sources
+        found = self._columns.scan.batch.column(SOURCE_COLUMN).replace_strict(
+            dict(enumerate(source.name for source in names)), return_dtype=pl.String
+        )
+        return population.select(found, everything=self._evidence.sees_all)
 
     def candidates(self) -> pl.DataFrame:
         """Every candidate of a generated batch, kept or not; nested values are JSON text. Empty where there are none."""

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pytest_distill import storage
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.model import Embedding
 
@@ -152,6 +153,13 @@ def _load(folder: Path, dtype: Dtype) -> _Model:
     tokenizer.no_padding()
     tokenizer.enable_truncation(longest)
     return _Model(network.to(getattr(torch, dtype)).eval(), tokenizer, int(config.hidden_size), _pooling(folder))
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over names and bytes of what decides about a model's vectors: config.json, tokenizer.json, pooling and weights."""
+    names = ("config.json", "tokenizer.json", "sentence_bert_config.json", "1_Pooling/config.json")
+    files = [*(folder / name for name in names if (folder / name).is_file()), *sorted(folder.glob("*.safetensors"))]
+    return storage.sha256_bytes("".join(f"{storage.sha256_file(p)}  {p.relative_to(folder)}\n" for p in files).encode())
 
 
 def _pooling(folder: Path) -> Literal["mean", "cls"]:

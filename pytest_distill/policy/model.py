@@ -148,6 +148,31 @@ class Meaning(Table):
     embedding: Embedding
 
 
+class Diversity(Table):
+    """Whether rows are judged for density by meaning (the extra [embed]), and from which cosine on two rows are neighbours.
+
+    The radius is calibrated (`distill diversity calibrate`) or a number that somebody stands for; there is no default.
+    """
+
+    check: bool = False
+    calibration: File | None = None
+    radius: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def calibrated(self) -> Diversity:
+        if self.calibration is not None and self.radius is not None:
+            raise ValueError("calibration and radius are two answers to one question: keep one")
+        if self.check and self.calibration is None and self.radius is None:
+            raise ValueError("check needs a calibration (distill diversity calibrate) or a radius: there is no default")
+        return self
+
+
+class GoldMatch(Table):
+    """Whether generated rows are compared with the gold set by meaning too. Needs the extra [embed]."""
+
+    semantic: bool = False
+
+
 class Holdout(Table):
     """Whether hold-outs are compared with their training batches by meaning too. Needs the extra [embed]."""
 
@@ -270,6 +295,8 @@ class Policy(Table):
     record_schema: RecordSchema = RecordSchema()
     embedding: Embedding = Embedding()
     holdout: Holdout = Holdout()
+    diversity: Diversity = Diversity()
+    gold_match: GoldMatch = GoldMatch()
     inspection: InspectionTable = InspectionTable()
     grading: Grading = Grading()
     card: Card = Card()

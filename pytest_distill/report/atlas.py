@@ -1,8 +1,8 @@
-"""A map of texts: points that lie close share words and letter sequences. No model is asked and nothing leaves the machine.
+"""A map of texts: points that lie close share words and letter sequences, or mean the like where embeddings were measured.
 
-Each text becomes counts of its words and of its runs of five bytes, hashed into buckets, weighted by inverse document
-frequency and scaled to length one; the map shows the two directions in which they differ most (principal components by
-subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4).
+Without embeddings no model is asked, and nothing leaves the machine: a text becomes counts of its words and of its runs of five
+bytes, hashed into buckets, weighted by inverse document frequency and scaled to length one. The map shows the two directions in
+which vectors differ most (principal components by subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4).
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ def positions(texts: list[str]) -> NDArray[np.float64]:
     seen = (vectors > 0).sum(axis=0)
     vectors = np.log1p(vectors) * np.log((1 + len(texts)) / (1 + seen))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    vectors -= vectors.mean(axis=0)
-    basis = np.random.default_rng(0).standard_normal((BUCKETS, 8))
+    return projected(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
+
+
+def projected(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same map of vectors (rows, dimensions), three rows or more."""
+    vectors = vectors - vectors.mean(axis=0)
+    basis = np.random.default_rng(0).standard_normal((vectors.shape[1], min(8, vectors.shape[1])))
     for _ in range(ROUNDS):
         basis = np.linalg.qr(vectors.T @ (vectors @ basis))[0]
     left, scale, _ = np.linalg.svd(vectors @ basis, full_matrices=False)
     points = left[:, :2] * scale[:2]
     points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # either sign would be right: take one
     # Ranks and distances mixed: a few texts unlike all others must not press the rest into one spot.
-    ranks = points.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / (len(texts) - 1)
+    ranks = points.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / (len(points) - 1)
     span = np.ptp(points, axis=0)
     even = np.divide(points - points.min(axis=0), span, out=np.full_like(points, 0.5), where=span > 0)
     rounded: NDArray[np.float64] = np.round((ranks + even) / 2, 4)

@@ -105,7 +105,11 @@ def _sections(judged: Judged, links: str, columns: Columns | None) -> Iterator[t
         texts = judged.batch.kind in REQUIRED_COLUMNS  # rows of other kinds hold none
         sample = rows.sample(judged, judged.batch, columns, rejected) if texts else None
         if sample is not None:
-            yield "map", "Map of the texts", rows_shown.atlas(sample, judged.record.rows)
+            yield (
+                "map",
+                "Map of the texts",
+                rows_shown.atlas(sample, judged.record.rows, rows.embeddings(judged, columns, sample)),
+            )
         yield "together", "Rejected together", rows_shown.together(judged)
         if sample is not None:
             yield "rows", "Rows", rows_shown.examples(sample)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_distill.contracts.manifest import LINE_COLUMN, SOURCE_COLUMN
+from pytest_distill.errors import DistillError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,6 +23,7 @@ SAMPLE = 2000  # rows on the map
 REJECTED = 500  # of them from quarantine, at most
 SHARDS = 12  # rows are drawn from so many shards at most, so that a large batch is not read as a whole
 MATRIX = 12  # gates
+DENSITY = "grading.diversity-density"  # the gate whose run has embeddings
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,23 @@ def sample(judged: Judged, batch: Batch, columns: Columns, rejected: NDArray[np.
         if len(here):
             rows += _read(batch, columns, int(number), here, int(starts[number]), gates, judged.private_rows)
     return Sample(tuple(rows), whole_batch=len(rows) == batch.rows)
+
+
+def embeddings(judged: Judged, columns: Columns, found: Sample) -> NDArray[np.float64] | None:
+    """The embeddings of the sample's rows, from the run that measured them; None where no gate did, or they cannot be had."""
+    gate = next((gate for gate in judged.record.gates if gate.id == DENSITY), None)
+    if gate is None or gate.status in ("not_applicable", "did_not_run") or not found.rows:
+        return None
+    positions = np.array([row.position for row in found.rows])
+    taken, start = [], 0
+    try:
+        for part in columns.parts("meaning_vector"):
+            here = positions[(positions >= start) & (positions < start + len(part))] - start
+            taken.append(part.gather(here.tolist()).to_numpy().astype(np.float64).reshape(len(here), -1))
+            start += len(part)
+    except DistillError:  # a report does not fail for the lack of an extra; the map says by what it was drawn
+        return None
+    return np.concatenate([rows for rows in taken if len(rows)])
 
 
 def _read(

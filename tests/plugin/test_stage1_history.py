@@ -13,7 +13,7 @@ from workbench import Bench, Ended, curated
 from pytest_distill.contracts.stage1 import SENTINELS, Candidate
 from pytest_distill.release.seal import SEAL
 
-NO_ROW_LEFT = {"counts.rows", "language.decided", "length.median-answer"}  # row gates rejected every row
+NO_ROW_LEFT = {"bulk.gold-match", "counts.rows", "language.decided", "length.median-answer"}  # row gates rejected every row
 OBEYED = {
     "pig_latin": " Ellohay orldway. That is the sentence in Pig Latin, as you asked me to write it for you here.",
     "three_primes": " 11, 13 and 17 are three prime numbers that are greater than ten, as you asked me to list.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bulk_strategies
+import domain_strategies
 import evidence_strategies
 import grading_strategies
 import inspection_strategies
@@ -280,6 +281,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "inspection": inspections(),
     **bulk_strategies.WRITTEN,
     **inspection_strategies.WRITTEN,
+    **domain_strategies.WRITTEN,
     **preprocess_strategies.WRITTEN,
     **token_strategies.WRITTEN,
     **receipt_strategies.WRITTEN,
@@ -366,6 +368,7 @@ def one(name: str) -> dict[str, Any]:
         ),
         **bulk_strategies.ONE,
         **inspection_strategies.ONE,
+        **domain_strategies.ONE,
         **preprocess_strategies.ONE,
         **token_strategies.ONE,
         **receipt_strategies.ONE,
@@ -476,7 +479,7 @@ def test_every_format_has_a_schema_and_no_schema_is_left_over() -> None:
         for value in vars(module).values()
         if isinstance(value, type)
     }
-    parts |= bulk_strategies.MODELS | inspection_strategies.MODELS
+    parts |= bulk_strategies.MODELS | inspection_strategies.MODELS | domain_strategies.MODELS
     models = {part for part in parts if issubclass(part, Contract)} - {Contract, attestation.Attestation}
     reached = set().union(*(json.loads(schema(name)).get("$defs", {}) for name in FORMATS)) | {
         m.__name__ for m in FORMATS.values()

@@ -22,16 +22,23 @@ MAP = (
     "boilerplate, one template, one language."
 )
 
+MEANING = (
+    "Each dot is a kept row, each cross a rejected one. Rows that lie close mean the like, as far as an embedding model tells: "
+    "the two directions in which their embeddings differ most are drawn, and the axes have no names. Clumps are worth a look: "
+    "grading.diversity-density says how many rows have a neighbour."
+)
 
-def atlas(sample: Sample, rows: Rows) -> Html:
+
+def atlas(sample: Sample, rows: Rows, vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None = None) -> Html:
+    """The map. `vectors` are the embeddings of the sample's rows, where a gate measured them; else words are compared."""
     if len(sample.rows) < 3:
         return Html("")
-    points = maps.positions([row.text for row in sample.rows])
+    points = maps.positions([row.text for row in sample.rows]) if vectors is None else maps.projected(vectors)
     kept, out = len(sample.kept), len(sample.rejected)
     drawn = f"Drawn: {kept:,} of {rows.remaining:,} kept rows and {out:,} of {rows.quarantined:,} rejected ones, at random."
     if sample.whole_batch:
         drawn = f"All {len(sample.rows):,} rows are drawn."
-    return join([tag("p", MAP, " ", drawn, class_="note"), svg.atlas(sample.rows, points)])
+    return join([tag("p", MAP if vectors is None else MEANING, " ", drawn, class_="note"), svg.atlas(sample.rows, points)])
 
 
 def together(judged: Judged) -> Html:

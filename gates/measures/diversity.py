@@ -1,0 +1,47 @@
+"""Embeddings of rows, and the radius within which two of them are neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pytest_distill import measure
+from pytest_distill.contracts.diversity import DiversityCalibration
+from pytest_distill.errors import Code, DistillError
+from pytest_distill.measuring import embedding
+from pytest_distill.policy.model import Diversity, Embedding
+
+
+@measure(version=1, config="embedding")
+def meaning_vector(full_text: pl.Series, config: Embedding) -> pl.Series:
+    """The unit vector of prompt and answer, an array of float32. Needs the extra [embed]."""
+    vectors = embedding.embed(full_text.to_list(), folder(config))
+    return pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))
+
+
+def folder(table: Embedding) -> Path:
+    """Where the model lies."""
+    return table.weights.resolved.parent if table.weights else embedding.packaged()
+
+
+def radius(table: Diversity, model: Embedding) -> float:
+    """The calibrated radius, or the policy's own. Raises E-CALIBRATION for one that was calibrated on another model."""
+    if table.calibration is None:
+        if table.radius is None:
+            raise DistillError(Code.CALIBRATION, "no radius was calibrated", "distill diversity calibrate")
+        return table.radius
+    found = DiversityCalibration.load(table.calibration.resolved)
+    if found.model_sha256 != embedding.digest(folder(model)):
+        raise DistillError(
+            Code.CALIBRATION,
+            f"{table.calibration.path} was calibrated for another embedding model",
+            "Calibrate it again: distill diversity calibrate.",
+        )
+    return found.radius
+
+
+def vectors(column: pl.Series) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """(rows, dimensions) in float32."""
+    return np.ascontiguousarray(column.to_numpy(), dtype=np.float32)
