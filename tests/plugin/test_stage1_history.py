@@ -13,7 +13,7 @@ from workbench import Bench, Ended, curated
 from pytest_distill.contracts.stage1 import SENTINELS, Candidate
 from pytest_distill.release.seal import SEAL
 
-NO_ROW_LEFT = {"bulk.gold-match", "counts.rows", "language.decided", "length.median-answer"}  # row gates rejected every row
+NO_ROW_LEFT = {"counts.rows", "language.decided", "length.median-answer"}  # row gates rejected every row
 OBEYED = {
     "pig_latin": " Ellohay orldway. That is the sentence in Pig Latin, as you asked me to write it for you here.",
     "three_primes": " 11, 13 and 17 are three prime numbers that are greater than ten, as you asked me to list.",
@@ -27,6 +27,7 @@ OBEYED = {
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A workspace whose pilot was judged and sealed."""
     made = Bench(tmp_path_factory.mktemp("history"))
+    made.policy('[gates."bulk.gold-match"]\nseverity = "warn"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -64,7 +65,7 @@ def fails(ended: Ended, *, named: set[str], follows: frozenset[str] | set[str] =
     assert ended.record.verdict == "FAILED"
     assert not ended.sealed
     said = {g.id for g in ended.record.gates if g.status not in ("passed", "not_applicable")}
-    assert said - {"bulk.gold"} == named | follows, ended.out  # that one warns: these runs have no gold set
+    assert said - {"bulk.gold-match"} == named | follows, ended.out  # that one warns here: most of these runs are sums alone
 
 
 def hit(candidate: Candidate) -> dict[str, Any]:
