@@ -19,7 +19,11 @@ from pytest_distill.report import page as report
 
 GATE = "grading.diversity-density"
 ALIKE = [
-    {"id": f"alike-{word}", "instruction": f"What is the {word} of Portugal called?", "response": f"The {word} of Portugal is called Lisbon."}
+    {
+        "id": f"alike-{word}",
+        "instruction": f"What is the {word} of Portugal called?",
+        "response": f"The {word} of Portugal is called Lisbon.",
+    }
     for word in ("capital", "capital city", "main city", "seat of government", "largest city", "chief town")
 ]
 
