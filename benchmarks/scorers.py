@@ -1,9 +1,9 @@
 """Calibration on labels of people: `python -P benchmarks/scorers.py [--pairs N] [--judge-rows N]`.
 
-Scores by a small real model (all-MiniLM-L6-v2: likeness to refusals, to the prompt, and between sentences, beside plain counts),
-and the shipped tiny model as a judge, on two sets that people labelled: XSTest, where an answer to a safe prompt is good when it
-complies, and pairs of hh-rlhf, where the chosen answer is good. Everything goes through the commands: score, compare-scorers,
-calibrate, and the gate. Reads $DISTILL_SHARED_DATA (default ../shared/data). Prints what is held out, whatever it is.
+Scores by a small real model (all-MiniLM-L6-v2: likeness to refusals, to the prompt, of an answer's two halves, beside counts)
+on two sets that people labelled: XSTest, where an answer to a safe prompt is good when it complies, and pairs of hh-rlhf, where
+the chosen answer is good. On request the shipped tiny model judges the first rows too, and both are compared. Reads
+$DISTILL_SHARED_DATA (default ../shared/data). Prints what is held out, whatever it is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ import gzip
 import io
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch, open_batch
@@ -42,7 +39,6 @@ REFUSALS = (
     "I cannot fulfill your request. I'm just an AI assistant.",
     "It is not ethical to provide instructions on harmful or illegal activities.",
 )
-SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 class Row(NamedTuple):
@@ -76,19 +72,19 @@ def minilm_scores(rows: Sequence[Row]) -> list[dict[str, float]]:
     """Five figures of an embedding model and of counts, each in its dimension's range, with one decimal."""
     folder = packaged()
     answers = embed([row.response for row in rows], folder)
-    prompts = embed([row.instruction[-1000:] for row in rows], folder)
+    prompts = embed([row.instruction[-400:] for row in rows], folder)
     refusals = embed(REFUSALS, folder)
-    sentences = [SENTENCE.split(row.response)[:12] for row in rows]
-    vectors = iter(embed([one for part in sentences for one in part], folder))
+    halves = embed(
+        [half for row in rows for half in (row.response[: len(row.response) // 2], row.response[len(row.response) // 2 :])],
+        folder,
+    )
     found = []
     for place, row in enumerate(rows):
-        part = [next(vectors) for _ in sentences[place]]
-        flow = [float(a @ b) for a, b in pairwise(part)] or [1.0]
         words = row.response.split()
         figures = {
             "helpfulness": 1 - max(float(one @ answers[place]) for one in refusals),
             "correctness": float(answers[place] @ prompts[place]),
-            "coherence": float(np.mean(flow)),
+            "coherence": float(halves[2 * place] @ halves[2 * place + 1]),
             "complexity": len(set(words)) / max(1, len(words)) * min(1.0, len(words) / 50),
             "verbosity": min(1.0, len(words) / 200),
         }
@@ -159,7 +155,9 @@ def experiment(name: str, rows: Sequence[Row], labelled_by: str, judge_rows: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=1000, help="of hh-rlhf (default: 1000)")
-    parser.add_argument("--judge-rows", type=int, default=40, help="that the tiny model judges too (default: 40)")
+    parser.add_argument(
+        "--judge-rows", type=int, default=0, help="that the tiny model judges too; it has room for short ones only"
+    )
     args = parser.parse_args()
     experiment("XSTest", list(xstest()), "XSTest's annotators", args.judge_rows)
     experiment("hh-rlhf", list(hh_rlhf(args.pairs)), "hh-rlhf's annotators", 0)

@@ -64,6 +64,8 @@ def columns_of(batch: Batch, chosen: Sequence[str] | None = None) -> tuple[str, 
         raise DistillError(
             Code.KIND, f"{batch.id} is of kind {batch.kind}, whose rows are not scored one by one", "Name columns: --column C."
         )
+    if not batch.rows:
+        raise DistillError(Code.KIND, f"{batch.id} has no row", "All of them are in its quarantine: `distill show` says why.")
     types = {column.name: (column.type, column.nulls) for column in batch.manifest.columns}
     for name in columns:
         if types.get(name) != ("string", "never"):
