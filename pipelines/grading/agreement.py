@@ -96,12 +96,17 @@ def _pair(a: Scored, b: Scored, seed: int) -> Iterator[Agreement]:
         yield Agreement(
             a.name, b.name, name, len(keys), *alone,
             spearman=spearman(first, second),
-            kappa=weighted_kappa(*(np.floor(x * steps / highest + 0.5).astype(np.int64) for x in (first, second)), steps + 1),
+            kappa=weighted_kappa(_steps(first, highest, steps), _steps(second, highest, steps), steps + 1),
             difference=float(difference.mean()), low=low, high=high,
         )  # fmt: skip
-    domains = (np.array([one.scores[key].domain.id for key in keys]) for one in (a, b))
-    kappa = weighted_kappa(*domains, len(DOMAINS), ordered=False)
+    domains = [np.array([one.scores[key].domain.id for key in keys]) for one in (a, b)]
+    kappa = weighted_kappa(domains[0], domains[1], len(DOMAINS), ordered=False)
     yield Agreement(a.name, b.name, "domain", len(keys), *alone, None, kappa, None, None, None)
+
+
+def _steps(values: Floats, highest: float, steps: int) -> npt.NDArray[np.int64]:
+    """The nearest of `steps` steps up to the highest score, halves upwards."""
+    return np.floor(values * steps / highest + 0.5).astype(np.int64)
 
 
 def spearman(a: Floats, b: Floats) -> float | None:

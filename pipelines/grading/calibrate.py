@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -190,7 +190,7 @@ def _figures(
     def of(chosen: npt.NDArray[np.intp]) -> tuple[float, float, float, float]:
         good, kept = rows.good[chosen] == 1, means[chosen] >= thresholds.low
         if not good.any() or good.all():
-            return (np.nan,) * 4
+            return np.nan, np.nan, np.nan, np.nan
         sensitivity, specificity = kept[good].mean(), (~kept[~good]).mean()
         precision = good[kept].mean() if kept.any() else np.nan
         return auc(means[chosen], good), float(sensitivity + specificity) / 2, float(precision), float(sensitivity)
@@ -248,5 +248,5 @@ def _sigmoid(values: Floats) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))
 
 
-def _rounded(value: float | np.floating) -> float:
+def _rounded(value: float | np.floating[Any]) -> float:
     return round(float(value), 6)
