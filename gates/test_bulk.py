@@ -11,22 +11,23 @@ from pytest_distill.measuring.two_sample import holm
 def test_generated_bulk_has_a_gold_set(batch, policy, gold_set, require):
     """Bulk that was generated, or made of other rows by a model, has a frozen gold set to match."""
     require("items", bulk.items(batch), at_least=0, unit="items")
-    if bulk.is_bulk(batch, policy):
+    if bulk.wants_gold(batch, policy):
         require("frozen gold sets", 0 if gold_set is None else 1, at_least=1)
 
 
 @gate("bulk.cost", rows="all")
 def test_cost_is_as_declared(batch, policy, require):
     """No more was used than the declared cost class; MED has a justification, HIGH a named authorization with its date."""
-    declared, used = bulk.classes(batch.manifest, policy)
+    declared = batch.manifest.cost_class.declared
     require("rows of the batch", batch.all_rows, at_least=0)
-    require(f"cost classes used above the declared {declared}", max(0, bulk.above(used, declared)), equals=0)
+    require(f"cost classes used above the declared {declared}", bulk.above(batch.manifest, policy), equals=0)
+    require("frontier models that nothing metered", bulk.unmetered(batch.manifest, policy), equals=0)
     require("justifications that are missing", bulk.unjustified(batch.manifest), equals=0)
 
 
 @gate("bulk.models", rows="all")
 def test_frontier_models_have_a_reason(batch, policy, require):
-    """Bulk is generated locally: a frontier model in it needs an authorized HIGH; elsewhere a purpose that the policy allows."""
+    """Bulk is made by local models; a frontier one needs an authorized HIGH, outside bulk a purpose that the policy allows."""
     require("rows of the batch", batch.all_rows, at_least=0)
     require("frontier models that are not allowed here", bulk.unallowed(batch, policy), equals=0)
 
@@ -68,3 +69,11 @@ def test_bulk_matches_the_gold_set(prompt_text, answer_text, batch, policy, requ
         require(f"{name}: effect, from", effect.low, at_least=-1)
         require(f"{name}: effect, to", effect.high, at_most=1)
         require(f"{name}: p, corrected", p, at_least=limits.alpha)
+
+
+@gate("bulk.reproducible", applies={"origin": ["generated", "derived"]}, rows="all")
+def test_what_was_generated_can_be_made_again(batch, require):
+    """Generated rows name prompt or specification and its digest, seed, each model with its revision, and how many there are."""
+    missing = bulk.not_reproducible(batch.manifest)
+    require("rows of the batch", batch.all_rows, at_least=0)
+    require(f"what the manifest leaves out{': ' if missing else ''}{', '.join(missing)}", len(missing), equals=0)

@@ -53,6 +53,10 @@ class Code(str, Enum):
     KEY = "E-KEY"  # a signing or verifying key that cannot be used
     LEDGER = "E-LEDGER"  # the chain is broken
     GOLD = "E-GOLD"  # a gold set that cannot be one, or was changed since it was frozen
+    FRONTIER = "E-FRONTIER"  # a frontier model for bulk, or for a purpose that the policy does not allow it
+    COST_CLASS = "E-COST-CLASS"  # a cost class without its justification or authorization, or below what a run uses
+    ESCALATION = "E-ESCALATION"  # a step that an escalation is not ready for, or a run that an open one stops
+    REPRODUCE = "E-REPRODUCE"  # a batch that cannot be made again, or comes out otherwise
     INCIDENT = "E-INCIDENT"  # an open incident that blocks, or a step that an incident is not ready for
     RETENTION = "E-RETENTION"  # something that has to be kept longer
     # stages

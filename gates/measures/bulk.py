@@ -1,16 +1,15 @@
-"""What a manifest says of models and cost, against what the policy says of them."""
+"""What a manifest says of models, cost and how it can be made again, against what the policy says of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_distill.policy.bulk import is_bulk_batch, items_of
+from pytest_distill.policy import allowance
+from pytest_distill.policy.bulk import is_bulk_batch, is_generated, is_made, items_of
 
 if TYPE_CHECKING:
-    from pytest_distill.contracts.manifest import Manifest, ModelUse
+    from pytest_distill.contracts.manifest import CostName, Manifest, ModelUse
     from pytest_distill.policy.model import Policy
-
-CLASSES = ("low", "med", "high")
 
 
 def items(batch: Any) -> int:
@@ -18,49 +17,68 @@ def items(batch: Any) -> int:
     return items_of(batch.manifest, batch.all_rows)
 
 
+def wants_gold(batch: Any, policy: Policy) -> bool:
+    """Whether it is bulk that has to match a gold set: rows were made, and not only labels."""
+    return is_generated(batch.manifest) and is_bulk(batch, policy)
+
+
 def is_bulk(batch: Any, policy: Policy) -> bool:
     """Whether the batch is the outcome of a bulk task, by the policy."""
     return is_bulk_batch(batch.manifest, batch.all_rows, policy)
 
 
-def is_frontier(model: ModelUse, policy: Policy) -> bool:
-    """By the policy; a model that it does not name is local: its weights were loaded here, or a server of one's own had them."""
-    return any(known.name == model.name and known.tier == "frontier" for known in policy.models)
+def frontier(manifest: Manifest, policy: Policy) -> list[ModelUse]:
+    """The frontier models that had a part in it."""
+    return [model for model in manifest.how.models if allowance.tier(policy, model.name) == "frontier"]
 
 
-def classes(manifest: Manifest, policy: Policy) -> tuple[str, str]:
-    """Declared and used cost class. A frontier model in the manifest is at least MED, whatever the manifest says was used."""
-    used = manifest.cost_class.used
-    if used == "low" and any(is_frontier(model, policy) for model in manifest.how.models):
-        used = "med"
-    return manifest.cost_class.declared, used
+def classes(manifest: Manifest, policy: Policy) -> tuple[CostName, CostName]:
+    """Declared and used cost class. Used is what the meters say, or what the manifest admits where that is more."""
+    said, metered = manifest.cost_class.used, allowance.used_class(policy, manifest.how.models)
+    return manifest.cost_class.declared, said if allowance.above(said, metered) > 0 else metered
 
 
-def above(used: str, declared: str) -> int:
-    """How many classes `used` lies above `declared`."""
-    return CLASSES.index(used) - CLASSES.index(declared)
+def above(manifest: Manifest, policy: Policy) -> int:
+    """How many classes above the declared one were used."""
+    declared, used = classes(manifest, policy)
+    return max(0, allowance.above(used, declared))
+
+
+def unmetered(manifest: Manifest, policy: Policy) -> int:
+    """Frontier models of a batch that was made here, without a meter's figures: nobody knows what they cost."""
+    return sum(model.usage is None for model in frontier(manifest, policy)) if is_made(manifest) else 0
 
 
 def unjustified(manifest: Manifest) -> int:
     """MED and HIGH need a justification, HIGH a name and a date too: how many of these are missing."""
-    declared = manifest.cost_class.declared
-    missing = int(declared != "low" and not (manifest.justification or "").strip())
-    authorization = manifest.authorization
-    if declared == "high":
-        missing += authorization is None or not authorization.by.strip()
-        missing += authorization is None or not (authorization.date or "").strip()
-    return missing
+    return len(allowance.missing_for(manifest.cost_class.declared, manifest.justification, manifest.authorization))
 
 
 def unallowed(batch: Any, policy: Policy) -> int:
-    """Frontier models in bulk without an authorized HIGH, or outside bulk for a model that the policy allows no purpose."""
+    """Frontier models in bulk without an authorized HIGH; outside bulk those whose purpose the policy does not allow."""
     manifest = batch.manifest
-    frontier = [
-        known for known in policy.models if known.tier == "frontier" and known.name in {m.name for m in manifest.how.models}
-    ]
     if manifest.origin == "ingested":
         return 0
+    found = frontier(manifest, policy)
     if is_bulk(batch, policy):
         authorized = manifest.cost_class.declared == "high" and unjustified(manifest) == 0
-        return 0 if authorized else len(frontier)
-    return sum(not known.purposes for known in frontier)
+        return 0 if authorized else len(found)
+    allowed = {model.name: entry.purposes for model in found if (entry := allowance.known(policy, model.name))}
+    return sum(model.purpose not in allowed[model.name] for model in found)
+
+
+def not_reproducible(manifest: Manifest) -> list[str]:
+    """What a batch that was made here does not say, and has to if it shall be made again."""
+    if not is_generated(manifest):
+        return []
+    missing = [name for name in ("spec_version", "spec_sha256") if not getattr(manifest, name)]
+    if manifest.how.models and manifest.seed is None:
+        missing.append("seed")
+    missing += [
+        f"revision of {model.name}"
+        for model in manifest.how.models
+        if not model.revision.strip() or (model.weights_sha256 is None and model.revision == "served")
+    ]
+    if manifest.counts.planned is None and manifest.counts.kept == 0:
+        missing.append("output count")
+    return missing

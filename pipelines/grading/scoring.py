@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch
@@ -28,13 +28,15 @@ from pytest_distill.contracts.grading import (
     ScoringSummary,
     ScoringUnit,
 )
-from pytest_distill.contracts.manifest import How, ModelUse
+from pytest_distill.contracts.manifest import CostClass, Declaration, How, ModelUse
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.grading.derive import Rejection, derived
 from pytest_distill.pipelines.grading.prompts import RUBRIC_VERSION, rubric_sha256, scoring_prompt, scoring_schema
 from pytest_distill.pipelines.grading.reply import scorer_output
 from pytest_distill.pipelines.models.judging import Judge, Ran, Reply
+from pytest_distill.pipelines.models.metering import Meter
+from pytest_distill.policy.allowance import known, tier, used_class
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.progress import Report
 from pytest_distill.stages.stopping import Stop
@@ -208,7 +210,7 @@ def _seed(seed: int, row: int, attempt: int) -> int:
 
 def scored_batch(
     workspace: Workspace, plan: ScoringPlan, parent: Batch, units: Sequence[ScoringUnit], use: ModelUse, *, what: str, why: str,
-    command: Sequence[str] = (),
+    said: Declaration | None = None, command: Sequence[str] = (),
 ) -> Batch:  # fmt: skip
     """The parent's rows with their scores beside them; rows without one in quarantine, each with the code of its last attempt."""
     rows = [row for unit in units for row in unit.rows]
@@ -227,13 +229,15 @@ def scored_batch(
         "max_new_tokens": plan.max_new_tokens,
         "temperature": plan.temperature,
     }
+    used = _metered(workspace, use, units, said)
     return derived(
         workspace,
         parent,
         plan.batch,
         columns={SCORES: outputs},
         rejected=rejected,
-        how=How(pipeline=PIPELINE, models=(use,), parameters=parameters),
+        how=How(pipeline=PIPELINE, models=(used,), parameters=parameters),
+        **_cost(workspace, said, used),
         what=what,
         why=why,
         command=command,
@@ -242,6 +246,29 @@ def scored_batch(
         spec_version=plan.scorer.rubric_version,
         spec_sha256=plan.scorer.rubric_sha256,
     )
+
+
+def _metered(workspace: Workspace, use: ModelUse, units: Sequence[ScoringUnit], said: Declaration | None) -> ModelUse:
+    """The judge with what all units together asked of it, however often the scoring was stopped."""
+    entry = known(workspace.policy, use.name)
+    usage = Meter(price=entry.price if entry else 0.0).usage(
+        sum(len(row.failed) + (row.output is not None) for unit in units for row in unit.rows),
+        sum(unit.tokens_read for unit in units),
+        sum(unit.tokens_written for unit in units),
+    )
+    frontier = tier(workspace.policy, use.name) == "frontier"
+    return use.model_copy(update={"usage": usage, "purpose": said.purpose if said and frontier else None})
+
+
+def _cost(workspace: Workspace, said: Declaration | None, used: ModelUse) -> dict[str, Any]:
+    """What the manifest says of cost: what was declared for the scoring, or else what was for the rows."""
+    if said is None or said.cost_class == "low":
+        return {}
+    return {
+        "cost_class": CostClass(declared=said.cost_class, used=used_class(workspace.policy, (used,))),
+        "justification": said.justification,
+        "authorization": said.authorization,
+    }
 
 
 def summary_of(plan: ScoringPlan, units: Sequence[ScoringUnit]) -> ScoringSummary:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol
 
 from pytest_distill.contracts.manifest import ModelUse
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models import metering
 from pytest_distill.pipelines.models.registry import HERE, ModelChoice
 
 # name -> module that opens it, function in it
@@ -102,8 +103,11 @@ def open_judge(choice: ModelChoice) -> Judge:
             f"the judge {choice.backend} needs {error.name}",
             "pip install 'pytest-distill[generate]', or take --server.",
         ) from error
+    running = metering.current()
+    if running is not None:
+        running.allow(choice.model, choice.url)
     judge: Judge = opener(choice)
-    return judge
+    return judge if running is None else metering.MeteredJudge(judge, running.meter(judge.ran.use()))
 
 
 def refuse_prompts(judge: Judge, prompts: Sequence[str], *, max_new_tokens: int) -> None:

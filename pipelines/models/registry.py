@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models import metering
 
 if TYPE_CHECKING:
     from pytest_distill.pipelines.models.backend import Backend
@@ -56,7 +57,11 @@ class Opened(NamedTuple):
 
 
 def open_model(choice: ModelChoice) -> Opened:
-    """Raises E-USAGE for an unknown backend, E-EXTRA-MISSING without its library, and what the loader refuses."""
+    """The model, counted where a run is under way (`metering.session`).
+
+    Raises E-USAGE for an unknown backend, E-EXTRA-MISSING without its library, E-FRONTIER and E-COST-CLASS for a model that the
+    run may not use, before anything of it is opened, and what the loader refuses.
+    """
     if choice.backend not in BACKENDS:
         raise DistillError(Code.USAGE, f"there is no backend {choice.backend!r}", f"There are: {', '.join(BACKENDS)}.")
     module, function = BACKENDS[choice.backend]
@@ -66,8 +71,14 @@ def open_model(choice: ModelChoice) -> Opened:
         raise DistillError(
             Code.EXTRA, f"the backend {choice.backend} needs {error.name}", "Install it, or take --backend transformers."
         ) from error
+    running = metering.current()
+    if running is not None:
+        running.allow(choice.model, choice.url)
     opened: Opened = opener(choice)
-    return opened
+    if running is None:
+        return opened
+    meter = running.meter(opened.provenance.use())
+    return opened._replace(backend=metering.MeteredBackend(opened.backend, meter))
 
 
 def located(model: str) -> str:

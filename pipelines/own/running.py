@@ -19,10 +19,14 @@ from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.rows import json_lines
 from pytest_distill.batch.write import BatchWriter
 from pytest_distill.cli import common as shared
-from pytest_distill.contracts.manifest import How
+from pytest_distill.cli import spending
+from pytest_distill.contracts.manifest import CostClass, How
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models import metering
+from pytest_distill.pipelines.models.metering import Session
 from pytest_distill.policy import bulk
-from pytest_distill.policy.workspace import Workspace
+from pytest_distill.policy.allowance import Task, used_class
+from pytest_distill.release import escalation, incidents
 from pytest_distill.stages.receipts import with_receipt
 
 Function = Callable[..., Iterable[dict[str, Any]]]
@@ -38,15 +42,26 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
         inspect.signature(function).bind(source, **keywords)
     except TypeError as error:
         raise DistillError(Code.USAGE, f"{given.pipeline}: {error}", "Its first parameter takes the rows.") from error
-    if parent is None:
-        bulk.refuse_single_tier(workspace, given.count or 0)
+    said = spending.declaration(given)
+    task = Task(given.count or 0, repeats=parent is not None, generates=True, said=said)
+    limits = metering.budget(
+        workspace, minutes=given.max_minutes, tokens=given.max_tokens, cost=given.max_cost, calls=given.max_calls
+    )
     parameters: dict[str, str | int | float | bool | None] = {
         name: value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value, sort_keys=True)
         for name, value in keywords.items()
     }
-    parameters["source_sha256"] = _source_sha256(function)
+    parameters["source_sha256"] = source_sha256(function)
+    spec_sha256 = _spec_sha256(given.spec, function)
+    with incidents.noted(workspace, given.id):
+        if parent is None:
+            bulk.refuse_single_tier(workspace, task.items)
+        if not task.items or bulk.is_bulk(task.items, workspace.policy, repeats=task.repeats):
+            escalation.refuse_bulk(workspace, given.pipeline, spec_sha256, said)
     with (
+        incidents.noted(workspace, given.id),
         with_receipt(workspace, "own", given.id, parameters={"function": given.pipeline, **parameters}) as stage,
+        metering.session(workspace, task, limits, batch=given.id) as running,
         BatchWriter(
             workspace.batch_folder(given.id),
             planned=given.count,
@@ -54,20 +69,38 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
             id=given.id,
             kind=given.kind or (parent.kind if parent else "sft"),
             origin="derived" if parent else "generated",
+            bulk_kind=given.bulk_kind,
             what=given.what or f"What {given.pipeline} made" + (f" of {parent.id}" if parent else ""),
             why=given.why or "",
-            how=How(pipeline=given.pipeline, parameters=parameters),
+            spec_version=given.spec_version or (spec_sha256 and spec_sha256[:12]),
+            spec_sha256=spec_sha256,
             seed=given.seed,
+            justification=said.justification,
+            authorization=said.authorization,
             parents=(parent.sha256,) if parent else (),
         ) as writer,
     ):
         if parent is not None:
             stage.reads(parent.folder)
         made = function(source, **keywords)
-        _write(writer, made if parent is not None else _within_one_tier(workspace, made), given.pipeline)
-        batch = writer.finish()
+        _write(writer, made if parent is not None else _counted(running, made), given.pipeline)
+        models = running.uses()
+        batch = writer.finish(
+            how=How(pipeline=given.pipeline, models=models, parameters=parameters),
+            cost_class=CostClass(declared=said.cost_class, used=used_class(workspace.policy, models)),
+        )
         stage.made(batch)
-    ledger.append(workspace.ledger, "derived" if parent else "generated", batch=batch.id, sha256=batch.sha256, how=given.pipeline)
+    escalation.returned(workspace, batch.manifest)
+    ledger.append(
+        workspace.ledger,
+        "derived" if parent else "generated",
+        batch=batch.id,
+        what=batch.manifest.what,
+        why=batch.manifest.why,
+        where=batch.folder.relative_to(workspace.root).as_posix(),
+        how=given.pipeline,
+        sha256=batch.sha256,
+    )
     shared.say(given, f"{batch.id}: {batch.rows:,} rows of {given.pipeline}")
     shared.say(given, f"  batch: {batch.folder}")
     shared.say(given, f"  judge it: pytest --distill-batch={batch.id}")
@@ -101,11 +134,11 @@ def _rows(parent: Batch | None) -> Iterator[dict[str, Any]]:
             yield from map(orjson.loads, json_lines(frame, parent.manifest.columns))
 
 
-def _within_one_tier(workspace: Workspace, made: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows, and a refusal at the first that makes them bulk without a gold set: how many come, a function need not say."""
+def _counted(running: Session, made: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, and a refusal at the first that makes them bulk which may not be: how many come, a function need not say."""
     for number, row in enumerate(made, start=1):
-        if number == workspace.policy.bulk.max_items + 1:
-            bulk.refuse_single_tier(workspace, number)
+        if number == running.workspace.policy.bulk.max_items + 1:
+            running.grown(number)
         yield row
 
 
@@ -144,6 +177,14 @@ def _no_row(name: str, line: int, why: str) -> DistillError:
     return DistillError(Code.FORMAT, f"{name}: what it gave as row {line} is no row: {why}", "Give dictionaries of JSON values.")
 
 
-def _source_sha256(function: Function) -> str | None:
+def _spec_sha256(spec: Path | None, function: Function) -> str | None:
+    """Digest of what says how rows are made: the function's file, and the prompt or specification that it follows."""
+    if spec is not None and not spec.is_file():
+        raise DistillError(Code.SOURCE, f"{spec} is no file", "Name the prompt or specification: --spec FILE.")
+    parts = [source_sha256(function), storage.sha256_file(spec) if spec is not None else None]
+    return storage.sha256_bytes("\n".join(part or "" for part in parts).encode()) if any(parts) else None
+
+
+def source_sha256(function: Function) -> str | None:
     file = inspect.getsourcefile(inspect.unwrap(function))
     return storage.sha256_file(Path(file)) if file else None

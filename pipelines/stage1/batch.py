@@ -10,7 +10,7 @@ import orjson
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.write import BatchWriter
-from pytest_distill.contracts.manifest import Attachment, CostClass, How, ModelUse, Shard
+from pytest_distill.contracts.manifest import Attachment, CostClass, Declaration, How, ModelUse, Shard
 from pytest_distill.contracts.stage1 import (
     DATASET,
     PIPELINE,
@@ -44,6 +44,7 @@ def write_stage1_batch(
     spec_version: str | None = None,
     spec_sha256: str | None = None,
     cost_class: CostClass | None = None,
+    said: Declaration | None = None,
     attachments: Mapping[str, bytes] | None = None,
     command: Sequence[str] = (),
 ) -> Batch:
@@ -83,7 +84,10 @@ def write_stage1_batch(
         spec_version=spec_version,
         spec_sha256=spec_sha256,
         seed=seed,
+        bulk_kind="synthetic",
         cost_class=cost_class or CostClass(),
+        justification=said.justification if said else None,
+        authorization=said.authorization if said else None,
         parents=parents,
     ) as writer:
         writer.begin_source(DATASET)

@@ -6,8 +6,8 @@ A run is made in units that are stored one by one: what was killed goes on with 
 from __future__ import annotations
 
 import argparse
-import math
-import sys
+
+from pytest_distill.cli import spending
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", metavar="BATCH", action="append", default=[], help="a hold-out shares no instruction with these"
     )
-    parser.add_argument("--seed", type=_count, default=0, metavar="S")
+    parser.add_argument("--seed", type=spending.count, default=0, metavar="S")
     parser.add_argument("--what", metavar="TEXT", help="what these rows are")
     parser.add_argument("--why", metavar="TEXT", help="why they exist")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was started")
@@ -55,45 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     shards = parser.add_argument_group("shards")
     shards.add_argument("--shards", type=_positive, default=1, metavar="N", help="parts of the run, each in a folder of its own")
-    shards.add_argument("--shard", type=_count, metavar="I", help="make only this one, from 0; merge when all are there")
+    shards.add_argument("--shard", type=spending.count, metavar="I", help="make only this one, from 0; merge when all are there")
     shards.add_argument("--merge", action="store_true", help="make nothing: merge the finished shards into the batch")
     shards.add_argument(
-        "--spare", type=_count, metavar="ROWS", help="more for each shard, for duplicates between shards (default: 5%%)"
+        "--spare", type=spending.count, metavar="ROWS", help="more for each shard, for duplicates between shards (default: 5%%)"
     )
 
-    limits = parser.add_argument_group(
-        "limits", "A run that reaches one stops between units, with exit status 1, and can be resumed."
-    )
-    limits.add_argument("--max-minutes", type=_amount, metavar="M", help="of this session")
-    limits.add_argument("--max-tokens", type=_count, metavar="N", help="read and written, over all sessions of the run")
-    limits.add_argument("--max-cost", type=_amount, metavar="C", help="needs --token-price")
-    limits.add_argument("--token-price", type=_amount, metavar="P", help="of a million tokens")
+    limits = spending.add_limits(parser, "A run that reaches one stops, with exit status 1, and can be resumed.")
+    limits.add_argument("--token-price", type=spending.amount, metavar="P", help="of a million tokens; default: as in [[models]]")
+    spending.add_declaration(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Makes the shards that were asked for, and the batch when all are there. Returns 0; refusals are raised as DistillError."""
     from pytest_distill.pipelines.stage1.running import run_stage1
 
-    return run_stage1(arguments, ("distill", *sys.argv[1:]))
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return int(text)
+    return run_stage1(arguments, ("distill", *arguments.argv))
 
 
 def _positive(text: str) -> int:
-    if _count(text) == 0:
+    if spending.count(text) == 0:
         raise argparse.ArgumentTypeError("0 is too few")
-    return int(text)
-
-
-def _amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount")
-    return value
+    return spending.count(text)

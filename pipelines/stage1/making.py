@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
 from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+from pytest_distill.contracts.manifest import Usage
 from pytest_distill.contracts.stage1_run import Plan, Unit, UnitEntry
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models.metering import RESUME, Limits, Meter
 from pytest_distill.pipelines.stage1.deciding import Tally
 from pytest_distill.pipelines.stage1.makers import Makers, worker_died
 from pytest_distill.pipelines.stage1.shards import Shard
@@ -27,37 +28,20 @@ Watch = Callable[["Shard", Tally], None]
 
 
 @dataclass
-class Limits:
-    """What may be spent. Minutes are of this session; tokens (read and written) and cost are of all sessions on these shards."""
-
-    minutes: float | None = None
-    tokens: int | None = None
-    cost: float | None = None
-    token_price: float = 0.0  # of a million tokens
-    started: float = field(default_factory=time.monotonic)
-
-    def exceeded(self, spent: int, next_unit: int) -> str | None:
-        """Which limit stands in the way of one more unit of about `next_unit` tokens, in words."""
-        if self.minutes is not None and time.monotonic() - self.started >= self.minutes * 60:
-            return f"the {self.minutes:g} minutes of this session are used up"
-        if self.tokens is not None and spent + next_unit > self.tokens:
-            return f"{spent:,} of {self.tokens:,} tokens are used, and a unit takes about {next_unit:,}"
-        price = self.token_price / 1e6
-        if self.cost is not None and (spent + next_unit) * price > self.cost:
-            return f"{spent * price:.2f} of {self.cost:.2f} is spent, and a unit costs about {next_unit * price:.2f}"
-        return None
-
-
-@dataclass
 class Making:
-    """The work on shards: what is shared by those that are made at the same time, each on a device of its own."""
+    """The work on shards: what is shared by those that are made at the same time, each on a device of its own.
+
+    `meter` counts the model; what other processes make is added to it here, where `elsewhere` says that they do.
+    """
 
     stop: Stop
     limits: Limits
     watch: Watch
+    meter: Meter
+    elsewhere: bool
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _spent: int = 0
-    _largest: int = 0
+    _spent: Usage = field(default_factory=Usage)
+    _largest: Usage = field(default_factory=Usage)
     _ended: BaseException | None = None
 
     def make(self, shard: Shard, plan: Plan, makers: Makers, wanted: int) -> None:
@@ -101,17 +85,23 @@ class Making:
         ahead = (n for n in range(number, number + shard.shards * 10_000, shard.shards) if not shard.has(n))
         for wanted in islice(ahead, makers.width):
             if wanted not in pending:
-                self._check()
+                if pending and self.limits.bounded and not self._largest.calls:
+                    return  # how much a unit takes is not known yet, and what is ordered will be made
+                self._check(len(pending))
                 pending[wanted] = makers.submit(wanted)
 
-    def _check(self) -> None:
+    def _check(self, ordered: int) -> None:
+        """Raises E-BUDGET when one more unit, besides those that are `ordered`, may not fit any more."""
         self.stop.check()
         if self._ended is not None:
             raise self._ended
         with self._lock:
-            why = self.limits.exceeded(self._spent, self._largest)
+            spent = self._spent
+            for _ in range(ordered):
+                spent = spent.plus(self._largest)
+            why = self.limits.exceeded(spent, self._largest)
         if why is not None:
-            raise DistillError(Code.BUDGET, f"stopped: {why}", "Finished units are kept: go on with --resume and a new limit.")
+            raise DistillError(Code.BUDGET, f"stopped: {why}", RESUME)
 
     def _store(self, shard: Shard, future: Future[bytes]) -> None:
         try:
@@ -119,19 +109,25 @@ class Making:
         except BrokenExecutor as error:
             self.stop.check()
             raise worker_died() from error
-        shard.store(Unit.from_bytes(data, name="a unit"))
+        self._keep(shard, data)
+
+    def _keep(self, shard: Shard, data: bytes) -> None:
+        unit = Unit.from_bytes(data, name="a unit")
+        shard.store(unit)
+        if self.elsewhere:
+            self.meter.add(unit.calls, unit.tokens_read, unit.tokens_written, 0.0)
 
     def _drain(self, shard: Shard, pending: dict[int, Future[bytes]]) -> None:
         """Stores what was ordered ahead and is at work already; what was not begun is not begun any more."""
         for future in pending.values():
             if not future.cancel() and future.exception() is None:
-                shard.store(Unit.from_bytes(future.result(), name="a unit"))
+                self._keep(shard, future.result())
 
     def _note(self, unit: Unit) -> None:
-        tokens = unit.tokens_read + unit.tokens_written
+        used = self.meter.usage(unit.calls, unit.tokens_read, unit.tokens_written)
         with self._lock:
-            self._spent += tokens
-            self._largest = max(self._largest, tokens)
+            self._spent = self._spent.plus(used)
+            self._largest = max(self._largest, used, key=lambda use: use.tokens_read + use.tokens_written)
 
 
 def wanted_of(plan: Plan, spare: int) -> int:

@@ -11,14 +11,16 @@ from typing import Any
 
 from pytest_distill import clock
 from pytest_distill.batch.batch import Batch
-from pytest_distill.contracts.manifest import ModelUse
+from pytest_distill.contracts.manifest import CostClass, ModelUse
 from pytest_distill.contracts.stage1 import Candidate, Generation, Metadata, Status
-from pytest_distill.contracts.stage1_run import Plan, Prospect, Unit, shard_manifest_name
+from pytest_distill.contracts.stage1_run import PLAN, Plan, Prospect, Unit, shard_manifest_name
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models.metering import Meter
 from pytest_distill.pipelines.stage1.batch import write_stage1_batch
 from pytest_distill.pipelines.stage1.deciding import statuses
 from pytest_distill.pipelines.stage1.plan import SCRIPT, parameters, refuse_changed
 from pytest_distill.pipelines.stage1.shards import Shard
+from pytest_distill.policy import allowance
 from pytest_distill.policy.workspace import Workspace
 
 
@@ -51,6 +53,7 @@ def merge(workspace: Workspace, shards: Sequence[Shard], *, command: Sequence[st
     checked = plan.session.guards.inputs_checked + sum(unit.inputs_checked for unit in units)
     guards = plan.session.guards.model_copy(update={"inputs_checked": checked})
     recipe = plan.recipe
+    model = _metered(workspace, plan, units)
     with clock.pinned(plan.session.session_start):
         return write_stage1_batch(
             workspace,
@@ -63,14 +66,29 @@ def merge(workspace: Workspace, shards: Sequence[Shard], *, command: Sequence[st
             unit=f"tokens of {recipe.model_name}",
             planned=plan.count,
             seed=recipe.seed,
-            models=(ModelUse(name=recipe.model_name, revision=recipe.model_revision, weights_sha256=recipe.weights_sha256),),
+            models=(model,),
             parameters={**parameters(recipe), "shards": plan.shards},
             parents=plan.parents,
-            spec_version="stage1 prompts",
+            spec_version=recipe.spec_version,
             spec_sha256=recipe.prompts_sha256,
-            attachments={shard_manifest_name(m.shard): m.to_bytes() for m in manifests},
+            cost_class=CostClass(declared=plan.said.cost_class, used=allowance.used_class(workspace.policy, (model,))),
+            said=plan.said,
+            attachments={PLAN: plan.to_bytes(), **{shard_manifest_name(m.shard): m.to_bytes() for m in manifests}},
             command=command,
         )
+
+
+def _metered(workspace: Workspace, plan: Plan, units: Sequence[Unit]) -> ModelUse:
+    """The run's model, with what all units together asked of it: the same however often the run was stopped."""
+    recipe = plan.recipe
+    entry = allowance.known(workspace.policy, recipe.model_name)
+    usage = Meter(price=entry.price if entry else 0.0).usage(
+        sum(unit.calls for unit in units), sum(unit.tokens_read for unit in units), sum(unit.tokens_written for unit in units)
+    )
+    return ModelUse(
+        name=recipe.model_name, revision=recipe.model_revision, weights_sha256=recipe.weights_sha256, usage=usage,
+        purpose=plan.said.purpose if allowance.tier(workspace.policy, recipe.model_name) == "frontier" else None,
+    )  # fmt: skip
 
 
 def _refuse_foreign(first: Plan, plan: Plan, shard: Shard) -> None:

@@ -26,7 +26,7 @@ from pytest_distill.contracts.stage1 import (
     Sentinel,
     SessionManifest,
 )
-from pytest_distill.contracts.stage1_run import Plan, Recipe, shard_manifest_name
+from pytest_distill.contracts.stage1_run import PLAN, Plan, Recipe, shard_manifest_name
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release.runs import sealed_run
@@ -126,7 +126,7 @@ def session(
         git_branch=branch,
         git_dirty=dirty,
         environment=_environment(device),
-        planned_artifacts=(DATASET, QC_SUMMARY, SESSION, *map(shard_manifest_name, range(shards))),
+        planned_artifacts=(DATASET, QC_SUMMARY, SESSION, PLAN, *map(shard_manifest_name, range(shards))),
         loader_version=loader_version,
         guards=guards,
         sentinels=sentinels,

@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.stage1.cleaning import DELIMITER
@@ -68,6 +69,9 @@ _MARKER = re.compile(r"(?:^|\n)[ \t]*(?:Label|Instruction|Response)[ \t]*:|" + r
 def holds_marker(text: str) -> bool:
     """Does the text hold the delimiter, or a line that our prompts would read as a turn or as a label?"""
     return _MARKER.search(text) is not None
+
+
+SPEC_VERSION: Final = "stage1-prompts-1"  # raise it when a prompt changes
 
 
 @dataclass(frozen=True)

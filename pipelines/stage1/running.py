@@ -15,10 +15,14 @@ from pathlib import Path
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.cli import common as shared
+from pytest_distill.cli import spending
+from pytest_distill.contracts.manifest import Usage
 from pytest_distill.contracts.receipts import Parameter
-from pytest_distill.contracts.stage1 import QC_SUMMARY, Budgets, QcSummary, Thresholds
+from pytest_distill.contracts.stage1 import PIPELINE, QC_SUMMARY, Budgets, QcSummary, Thresholds
 from pytest_distill.contracts.stage1_run import Draw, Plan, Recipe
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.pipelines.models import metering
+from pytest_distill.pipelines.models.metering import Limits, Meter, Session
 from pytest_distill.pipelines.models.registry import DEFAULT, ModelChoice, Opened, open_model
 from pytest_distill.pipelines.models.sentinels import refuse_unless_base, run_sentinels
 from pytest_distill.pipelines.stage1 import plan as plans
@@ -27,12 +31,15 @@ from pytest_distill.pipelines.stage1.cleaning import DELIMITER
 from pytest_distill.pipelines.stage1.deciding import Tally
 from pytest_distill.pipelines.stage1.instruction_generator import LIST_SAMPLING
 from pytest_distill.pipelines.stage1.makers import Here, Makers, Processes, Work
-from pytest_distill.pipelines.stage1.making import Limits, Making, Watch, wanted_of
+from pytest_distill.pipelines.stage1.making import Making, Watch, wanted_of
 from pytest_distill.pipelines.stage1.merging import ShortOfRowsError, merge
-from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts
+from pytest_distill.pipelines.stage1.prompts import SPEC_VERSION, CompletionStylePrompts
 from pytest_distill.pipelines.stage1.shards import Shard, run_folder
-from pytest_distill.policy import bulk
+from pytest_distill.policy import allowance, bulk
+from pytest_distill.policy.allowance import Task
+from pytest_distill.policy.model import Policy
 from pytest_distill.policy.workspace import Workspace
+from pytest_distill.release import escalation, incidents
 from pytest_distill.stages.progress import Report, progress
 from pytest_distill.stages.receipts import Stage, with_receipt
 from pytest_distill.stages.stopping import stopping
@@ -42,7 +49,7 @@ SPARE = 0.05  # of a shard's part
 
 def run_stage1(given: argparse.Namespace, command: Sequence[str]) -> int:
     workspace = shared.open_workspace(given)
-    _check_usage(given)
+    _check_usage(given, workspace.policy)
     bulk.refuse_single_tier(workspace, given.count)
     folder = run_folder(workspace, given.id)
     if workspace.batch_folder(given.id).exists():
@@ -54,6 +61,7 @@ def run_stage1(given: argparse.Namespace, command: Sequence[str]) -> int:
         batch = _made(given, workspace, every, command, stage)
         if batch is not None:
             stage.made(batch)
+            escalation.returned(workspace, batch.manifest)
     if batch is None:
         _say_shard(given, every)
     else:
@@ -73,7 +81,12 @@ def _made(
         with ExitStack() as locks:
             for shard in chosen:
                 locks.enter_context(storage.locked(shard.folder, wait=False))
-            return _make(given, workspace, chosen, parents, command)
+            task = Task(items=given.count, generates=True, said=spending.declaration(given))
+            locks.enter_context(incidents.noted(workspace, given.id))
+            if bulk.is_bulk(given.count, workspace.policy):
+                escalation.refuse_bulk(workspace, PIPELINE, plans.prompts_sha256(), task.said)
+            running = locks.enter_context(metering.session(workspace, task, Limits(), batch=given.id))
+            return _make(given, workspace, chosen, parents, command, running)
     return merge(workspace, every, command=command)
 
 
@@ -83,7 +96,7 @@ def _parameters(given: argparse.Namespace) -> dict[str, Parameter]:
     return {name: getattr(given, name) for name in names if hasattr(given, name)} | {"model": Path(given.model or DEFAULT).name}
 
 
-def _check_usage(given: argparse.Namespace) -> None:
+def _check_usage(given: argparse.Namespace, policy: Policy) -> None:
     """What the options rule out, before anything is read. Raises E-USAGE, E-UNSEALED."""
 
     def refuse(what: str, hint: str, code: Code = Code.USAGE) -> None:
@@ -105,8 +118,9 @@ def _check_usage(given: argparse.Namespace) -> None:
         refuse("--server needs the name under which it has the model", "Example: --model Qwen/Qwen2.5-32B.")
     if given.merge and given.shard is not None:
         refuse("--merge makes no shard", "Leave --shard out.")
-    if (given.max_cost is None) != (given.token_price is None):
-        refuse("--max-cost and --token-price go together", "The price is that of a million tokens.")
+    priced = given.token_price is not None or allowance.known(policy, given.model or DEFAULT) is not None
+    if given.max_cost is not None and not priced:
+        refuse("--max-cost needs the model's price", "Set it in [[models]] of distill.toml, or say --token-price.")
 
 
 def _refuse_started(given: argparse.Namespace, chosen: Sequence[Shard]) -> None:
@@ -124,7 +138,12 @@ def _parents(workspace: Workspace, given: argparse.Namespace) -> tuple[Batch, ..
 
 
 def _make(
-    given: argparse.Namespace, workspace: Workspace, chosen: Sequence[Shard], parents: Sequence[Batch], command: Sequence[str]
+    given: argparse.Namespace,
+    workspace: Workspace,
+    chosen: Sequence[Shard],
+    parents: Sequence[Batch],
+    command: Sequence[str],
+    running: Session,
 ) -> Batch | None:
     """Makes the chosen shards; the batch too if they are all there are."""
     devices = given.device.split(",")
@@ -136,11 +155,18 @@ def _make(
     settled = _settle(given, workspace, chosen, recipe, parents, model)
     apart = KeptApart(text for batch in parents if given.purpose == "holdout" for text in batch.column("instruction"))
     work = Work(recipe, settled[0].sha256, apart.texts)
-    limits = Limits(given.max_minutes, given.max_tokens, given.max_cost, given.token_price or 0.0)
+    limits = running.limits = metering.budget(
+        workspace, minutes=given.max_minutes, tokens=given.max_tokens, cost=given.max_cost, calls=given.max_calls
+    )
+    meter = running.meters[0]
+    if given.token_price is not None:
+        meter.price = given.token_price
+    running.earlier = _stored(chosen, meter)
     spare = _spare(given)
     shown = given.progress and not given.quiet
     with stopping() as stop, progress(f"stage 1 {given.id}", "rows", shown=shown) as report, ExitStack() as stack:
-        if given.workers == 1 and len(devices) == 1:
+        elsewhere = given.workers > 1 or len(devices) > 1
+        if not elsewhere:
             makers: list[Makers] = [stack.enter_context(Here(model, work))]
         else:
             del model  # the processes load it
@@ -148,7 +174,7 @@ def _make(
             pools = [Processes(replace(choice, device=device), work, given.workers) for device in devices]
             makers = [stack.enter_context(pool) for pool in pools]
         while True:
-            _on_devices(Making(stop, limits, _watcher(report, settled, spare)), chosen, settled, makers, spare)
+            _on_devices(Making(stop, limits, _watcher(report, settled, spare), meter, elsewhere), chosen, settled, makers, spare)
             if given.shard is not None:
                 return None
             try:
@@ -212,6 +238,7 @@ def _recipe(
         tokenizer_hash=source.tokenizer_hash,
         loader_version=source.loader_version,
         code_sha256=plans.code_sha256(),
+        spec_version=SPEC_VERSION,
         prompts_sha256=plans.prompts_sha256(),
         libraries=plans.versions(),
         seed=given.seed,
@@ -275,6 +302,7 @@ def _settle(
             parents=tuple(batch.sha256 for batch in parents),
             what=given.what or f"Instructions and responses written by {recipe.model_name} ({given.purpose})",
             why=given.why or "To teach a model to follow instructions (stage 1)",
+            said=spending.declaration(given),
             session=new,
         )
         if shard.started:
@@ -285,6 +313,12 @@ def _settle(
             shard.start(plan)
         settled.append(plan)
     return settled
+
+
+def _stored(shards: Sequence[Shard], meter: Meter) -> Usage:
+    """What the units that are there already used."""
+    units = [unit for shard in shards for unit in shard.stored()]
+    return meter.usage(*(sum(getattr(unit, name) for unit in units) for name in ("calls", "tokens_read", "tokens_written")))
 
 
 def _spare(given: argparse.Namespace) -> int:

@@ -54,6 +54,10 @@ class Shard:
     def has(self, number: int) -> bool:
         return (self.folder / unit_name(number)).is_file()
 
+    def stored(self) -> Iterator[Unit]:
+        """Every unit that is there, whichever run it belongs to."""
+        return map(Unit.load, sorted(self.folder.glob("unit-*.json")))
+
     def unit(self, number: int, plan: Plan) -> Unit:
         """A unit that is finished. Raises E-MANIFEST for a damaged one, E-FREEZE for one that another plan made."""
         unit = Unit.load(self.folder / unit_name(number))

@@ -82,6 +82,7 @@ def make_unit(model: Opened, recipe: Recipe, number: int, *, plan_sha256: str, a
         lists=tuple(Continued(seed=one.seed, prompt=one.prompt, completion=one.completion.text) for one in lists),
         prospects=prospects,
         inputs_checked=model.guard.report().inputs_checked - checked,
+        calls=len(read),
         tokens_read=sum(backend.count_tokens(read)),
         tokens_written=sum(one.completion.tokens for one in lists) + sum(one.raw_tokens or 0 for one in prospects),
     )

@@ -190,8 +190,10 @@ class BatchWriter:
             }
         )
 
-    def finish(self) -> Batch:
-        """Writes manifest and sums, makes the folder appear, and opens it (which checks every byte)."""
+    def finish(self, **facts: Any) -> Batch:
+        """Writes manifest and sums, makes the folder appear, and opens it (which checks every byte). `facts` are fields of the
+        manifest that are known only now."""
+        self._facts |= facts
         rejected = self._quarantine.close()
         unified, shards = self._table.settle()
         self._check(unified)

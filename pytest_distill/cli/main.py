@@ -50,6 +50,8 @@ COMMANDS = (
     "gold",
     "domain",
     "diversity",
+    "escalation",
+    "reproduce",
     "prune",
     "evidence",
     "exporters",
@@ -70,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         args = build_parser().parse_args(argv)
+        args.argv = tuple(sys.argv[1:] if argv is None else argv)  # what a batch records as the command that made it
         if args.now is not None:
             from pytest_distill import clock
 

@@ -36,6 +36,9 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     change.add_argument(
         "--test", metavar="ID", action="append", default=[], help="a past batch to judge under the new policy; may be given again"
     )
+    change.add_argument(
+        "--no-representative-batch", metavar="REASON", help="why no past batch is judged under it; recorded with the change"
+    )
     change.set_defaults(run=run_change)
     diff = actions.add_parser("diff", parents=[common], help="what changed between two versions, or since the newest one")
     diff.add_argument("before", metavar="V", nargs="?", type=int, help="default: the newest version")
@@ -64,16 +67,19 @@ def run_freeze(args: argparse.Namespace) -> None:
 
 def run_change(args: argparse.Namespace) -> None:
     from pytest_distill.cli.common import open_workspace, say
+    from pytest_distill.errors import Code, DistillError
     from pytest_distill.policy import changes
     from pytest_distill.release.rejudge import rejudge
 
     workspace = open_workspace(args)
+    if args.test and args.no_representative_batch:
+        raise DistillError(Code.USAGE, "--test and --no-representative-batch contradict each other", "Leave one out.")
     rationale = changes.Rationale(**{name: getattr(args, name) for name in _RATIONALE}, approver=args.approver)
     tested = [rejudge(workspace, batch_id) for batch_id in args.test]
     for result in tested:
         flips = "; ".join(f"{gate}: {flip}" for gate, flip in result.flips.items()) or "no gate says anything else"
         say(args, f"{result.batch}: {result.before} -> {result.after}; {flips}")
-    _say(args, changes.change(workspace, rationale, tested))
+    _say(args, changes.change(workspace, rationale, tested, untested_because=args.no_representative_batch))
 
 
 def run_diff(args: argparse.Namespace) -> None:

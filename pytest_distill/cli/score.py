@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_distill.cli import common as shared
+from pytest_distill.cli import spending
 
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
@@ -37,6 +38,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", metavar="TEXT", help="why it exists")
     parser.add_argument("--resume", action="store_true", help="go on with a scoring that was started")
     add_judge_options(parser)
+    spending.add_declaration(parser)
     shared.add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -89,12 +91,15 @@ def run(args: argparse.Namespace) -> int:
     from pytest_distill.batch.batch import open_batch
     from pytest_distill.contracts.grading import SCORING, ScoringSummary
     from pytest_distill.errors import Code, DistillError
+    from pytest_distill.policy.allowance import Task
+    from pytest_distill.release import incidents
     from pytest_distill.stages.progress import progress
     from pytest_distill.stages.receipts import with_receipt
     from pytest_distill.stages.stopping import stopping
 
     scoring = importlib.import_module("pytest_distill.pipelines.grading.scoring")
     judging = importlib.import_module("pytest_distill.pipelines.models.judging")
+    metering = importlib.import_module("pytest_distill.pipelines.models.metering")
     workspace = shared.open_workspace(args)
     parent = open_batch(workspace.batch_folder(args.batch))
     if workspace.batch_folder(args.id).exists():
@@ -105,38 +110,42 @@ def run(args: argparse.Namespace) -> int:
             Code.RUN_EXISTS, f"the scoring {args.id} was started before", "--resume goes on with it; or take another --id."
         )
     columns = scoring.columns_of(parent, args.column)
-    judge = judging.open_judge(judge_choice(args))
-    order = scoring.Order(
-        columns=columns,
-        seed=args.seed,
-        retries=args.retries,
-        max_new_tokens=args.max_new_tokens,
-        temperature=args.temperature,
-        unit_rows=args.unit_rows,
-    )
-    plan = scoring.plan_of(args.id, parent, judge.ran, order)
-    what = args.what or f"{parent.id}, scored by {judge.ran.model_name}"
-    parameters = {"scorer": plan.scorer.model, "version": plan.scorer.version, "rubric": plan.scorer.rubric_version}
-    shown = args.progress and not args.quiet
-    with (
-        storage.locked(work.folder, wait=False),
-        with_receipt(workspace, "score", args.id, parameters=parameters) as stage,
-        stopping() as stop,
-        progress(f"scoring {parent.id}", "rows", shown=shown) as report,
-    ):
-        stage.reads(parent.folder)
-        units = tuple(scoring.score(work, plan, parent, judge, stop=stop, report=report))
-        batch = scoring.scored_batch(
-            workspace,
-            plan,
-            parent,
-            units,
-            judge.ran.use(),
-            what=what,
-            why=args.why or "not stated",
-            command=("distill", *sys.argv[1:]),
+    said = spending.declaration(args)
+    task = Task(items=parent.rows, repeats=True, said=said)
+    with incidents.noted(workspace, args.id), metering.session(workspace, task, batch=args.id):
+        judge = judging.open_judge(judge_choice(args))
+        order = scoring.Order(
+            columns=columns,
+            seed=args.seed,
+            retries=args.retries,
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            unit_rows=args.unit_rows,
         )
-        stage.made(batch)
+        plan = scoring.plan_of(args.id, parent, judge.ran, order)
+        what = args.what or f"{parent.id}, scored by {judge.ran.model_name}"
+        parameters = {"scorer": plan.scorer.model, "version": plan.scorer.version, "rubric": plan.scorer.rubric_version}
+        shown = args.progress and not args.quiet
+        with (
+            storage.locked(work.folder, wait=False),
+            with_receipt(workspace, "score", args.id, parameters=parameters) as stage,
+            stopping() as stop,
+            progress(f"scoring {parent.id}", "rows", shown=shown) as report,
+        ):
+            stage.reads(parent.folder)
+            units = tuple(scoring.score(work, plan, parent, judge, stop=stop, report=report))
+            batch = scoring.scored_batch(
+                workspace,
+                plan,
+                parent,
+                units,
+                judge.ran.use(),
+                said=said,
+                what=what,
+                why=args.why or "not stated",
+                command=("distill", *sys.argv[1:]),
+            )
+            stage.made(batch)
     summary = ScoringSummary.from_bytes(batch.attachment(SCORING) or b"", name=SCORING)
     if args.json:
         shared.print_json({"batch": batch.id, "sha256": batch.sha256, **summary.model_dump(mode="json")})

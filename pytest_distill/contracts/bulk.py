@@ -44,6 +44,7 @@ class PolicyChange(Contract):
     previous_sha256: Sha256 | None = None
     rollback_to: int | None = Field(default=None, ge=1)
     rejudged: tuple[Rejudged, ...] = ()
+    untested_because: Said | None = None  # why no past batch was judged under it, where there were sealed ones
 
     @model_validator(mode="after")
     def chained(self) -> PolicyChange:

@@ -15,6 +15,9 @@ from pytest_distill.contracts.base import Contract
 Kind = Literal["sft", "preference", "rag", "text", "evidence", "tokens"]
 # The seven kinds of work that the bulk contract names.
 BulkKind = Literal["expansion", "variants", "formatting", "transforms", "templates", "labelling", "synthetic"]
+# What a frontier model may be used for, outside bulk.
+Purpose = Literal["high_stakes_reasoning", "architecture", "safety_verification", "gold_set", "diagnosis"]
+CostName = Literal["low", "med", "high"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BatchId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -92,25 +95,56 @@ class Counts(Contract):
 
 
 class CostClass(Contract):
-    declared: Literal["low", "med", "high"] = "low"
-    used: Literal["low", "med", "high"] = "low"
+    declared: CostName = "low"
+    used: CostName = "low"
+
+
+class Usage(Contract):
+    """What a model was asked, as it was metered. `cost` is in the currency of the policy's prices; time is in the ledger."""
+
+    calls: int = Field(default=0, ge=0)
+    tokens_read: int = Field(default=0, ge=0)
+    tokens_written: int = Field(default=0, ge=0)
+    cost: float = Field(default=0.0, ge=0)
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            tokens_read=self.tokens_read + other.tokens_read,
+            tokens_written=self.tokens_written + other.tokens_written,
+            cost=round(self.cost + other.cost, 8),
+        )
 
 
 class ModelUse(Contract):
+    """A model that had a part in a batch. A frontier model had a `purpose`; `usage` is null where nothing metered it."""
+
     name: str
     revision: str
     weights_sha256: Sha256 | None = None
+    purpose: Purpose | None = None
+    usage: Usage | None = None
+
+
+class Authorization(Contract):
+    by: str
+    date: str | None = None
+
+
+class Declaration(Contract):
+    """What a run says of its cost before it begins. MED has a justification, HIGH an authorization too; `purpose` is that of
+    its frontier model, where it has one."""
+
+    cost_class: CostName = "low"
+    justification: str | None = None
+    authorization: Authorization | None = None
+    purpose: Purpose | None = None
 
 
 class How(Contract):
     pipeline: str
     models: tuple[ModelUse, ...] = ()
     parameters: dict[str, str | int | float | bool | None] = {}
-
-
-class Authorization(Contract):
-    by: str
-    date: str | None = None
 
 
 class Manifest(Contract):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pytest_distill import storage
 from pytest_distill.contracts.base import Contract
-from pytest_distill.contracts.manifest import BatchId, Sha256
+from pytest_distill.contracts.manifest import BatchId, Declaration, Sha256
 from pytest_distill.contracts.rows import NonBlank
 from pytest_distill.contracts.stage1 import (
     Count,
@@ -55,6 +55,7 @@ class Recipe(Contract):
     tokenizer_hash: Sha256
     loader_version: NonBlank
     code_sha256: Sha256  # of the source of stage 1
+    spec_version: NonBlank  # of the prompts, as a person counts
     prompts_sha256: Sha256  # of the prompts as they are sent, for fixed inputs
     libraries: dict[str, str]
     seed: SeedNumber
@@ -75,6 +76,7 @@ class Plan(Contract):
     shards: int = Field(ge=1)
     shard: Count
     recipe: Recipe
+    said: Declaration = Declaration()
     parents: tuple[Sha256, ...] = ()  # the sealed pilot first
     what: str
     why: str
@@ -124,6 +126,7 @@ class Unit(Contract):
     lists: tuple[Continued, ...]
     prospects: tuple[Prospect, ...]
     inputs_checked: Count  # texts that the guard looked at
+    calls: Count  # prompts that the model was given
     tokens_read: Count
     tokens_written: Count
 

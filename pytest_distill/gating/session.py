@@ -39,7 +39,7 @@ from pytest_distill.measuring.standard import standard_measures, standard_module
 from pytest_distill.policy import changes
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.release import incidents
+from pytest_distill.release import escalation, incidents
 from pytest_distill.release.seal import SEAL, refusals, write_seal
 from pytest_distill.release.verdict import EVIDENCE, VERDICT, write_verdict
 from pytest_distill.suite import declared as declarations
@@ -280,6 +280,8 @@ class Run:
             write_seal(self.folder, record, ledger=ledger.position(entry))
             sealed = {**facts, **audit_facts(self.batch.manifest, record), "where": self._where()}
             ledger.append(chain, "seal", batch=self.batch.id, **sealed, sha256=storage.sha256_file(self.folder / SEAL))
+        incidents.judged(self.workspace, self.batch.id, {g.id: g.why for g in record.gates if g.status == "failed"})
+        escalation.judged(self.workspace, self.batch.manifest, [g.id for g in record.gates if g.status == "failed"])
         if record.findings:
             what = f"run {self.folder.name}: {'; '.join(record.findings)}"
             incidents.open_incident(self.workspace, "tainted-run", what, blocking=False, batch=self.batch.id)

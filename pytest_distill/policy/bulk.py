@@ -24,14 +24,18 @@ def items_of(manifest: Manifest, rows: int) -> int:
 
 
 def is_generated(manifest: Manifest) -> bool:
-    """Whether the rows were made here: out of nothing, or by a model out of other rows. Labels make no row."""
-    derived = manifest.origin == "derived" and bool(manifest.how.models) and manifest.bulk_kind != "labelling"
-    return derived or manifest.origin == "generated"
+    """Whether rows were made here: out of nothing, or by a model out of other rows. Labels make no row."""
+    return is_made(manifest) and manifest.bulk_kind != "labelling"
+
+
+def is_made(manifest: Manifest) -> bool:
+    """Whether something of it was made here: rows, or what a model says of rows."""
+    return manifest.origin == "generated" or (manifest.origin == "derived" and bool(manifest.how.models))
 
 
 def is_bulk_batch(manifest: Manifest, rows: int, policy: Policy) -> bool:
     """Whether a batch came of a bulk task. What was made out of other rows was made by repeating something over them."""
-    return is_generated(manifest) and is_bulk(items_of(manifest, rows), policy, repeats=manifest.origin == "derived")
+    return is_made(manifest) and is_bulk(items_of(manifest, rows), policy, repeats=manifest.origin == "derived")
 
 
 def refuse_single_tier(workspace: Workspace, items: int, *, repeats: bool = False) -> None:

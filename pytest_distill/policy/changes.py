@@ -103,10 +103,13 @@ def freeze(workspace: Workspace, approver: str) -> PolicyChange:
     )
 
 
-def change(workspace: Workspace, rationale: Rationale, rejudged: Sequence[Rejudged] = ()) -> PolicyChange:
+def change(
+    workspace: Workspace, rationale: Rationale, rejudged: Sequence[Rejudged] = (), *, untested_because: str | None = None
+) -> PolicyChange:
     """Records the edited distill.toml as the next version. The owner of the version before has to approve.
 
-    Raises E-POLICY-CHANGE when the policy is a draft, was not edited, or somebody else approves.
+    `rejudged` are representative past batches under the new policy; where batches were sealed and none is given, a reason is.
+    Raises E-POLICY-CHANGE when the policy is a draft, was not edited, was not tested, or somebody else approves.
     """
     records = _frozen(workspace)
     if records[-1].policy_sha256 == workspace.policy.sha256:
@@ -114,7 +117,14 @@ def change(workspace: Workspace, rationale: Rationale, rejudged: Sequence[Rejudg
             Code.POLICY_CHANGE, f"nothing changed since version {records[-1].version}", f"Edit {POLICY_FILE}, then record it."
         )
     _approved(version(workspace, records[-1].version), rationale.approver)
-    return _record(workspace, rationale, rejudged=rejudged)
+    sealed = sorted({e.batch for e in ledger.entries(workspace.ledger) if e.event == "seal" and e.batch})
+    if sealed and not rejudged and not (untested_because or "").strip():
+        raise DistillError(
+            Code.POLICY_CHANGE,
+            f"a change has to be tested on representative batches, and {len(sealed)} are sealed",
+            f"Judge past ones under it: --test {sealed[-1]}; or say why not: --no-representative-batch REASON.",
+        )
+    return _record(workspace, rationale, rejudged=rejudged, untested_because=untested_because)
 
 
 def rollback(workspace: Workspace, rationale: Rationale, to: int | None = None) -> PolicyChange:
@@ -154,7 +164,12 @@ def version(workspace: Workspace, number: int) -> Policy:
 
 
 def _record(
-    workspace: Workspace, rationale: Rationale, *, rejudged: Sequence[Rejudged] = (), rollback_to: int | None = None
+    workspace: Workspace,
+    rationale: Rationale,
+    *,
+    rejudged: Sequence[Rejudged] = (),
+    rollback_to: int | None = None,
+    untested_because: str | None = None,
 ) -> PolicyChange:
     folder = workspace.policy_versions
     with storage.locked(workspace.state / "policy"):
@@ -179,6 +194,7 @@ def _record(
             previous_sha256=storage.sha256_file(folder / f"{number - 1:06d}.json") if records else None,
             rollback_to=rollback_to,
             rejudged=tuple(rejudged),
+            untested_because=(untested_because or "").strip() or None,
         )
         storage.write_bytes(_kept(workspace, number), data)
         record.write(folder / f"{number:06d}.json")

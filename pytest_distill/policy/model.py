@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from pytest_distill import storage
+from pytest_distill.contracts.manifest import Purpose
 from pytest_distill.errors import Code, DistillError
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -220,21 +221,33 @@ class Card(Table):
 
 
 class Bulk(Table):
-    """The bulk contract: who answers for it, and from how many generated items on it holds."""
+    """The bulk contract: who answers for it, from how many generated items on it holds, and up to which share of all tokens a
+    frontier model's are a small assist (MED); beyond, the batch is HIGH."""
 
     owner: Text | None = None
     max_items: int = Field(default=50, ge=0, le=50)
-
-
-Purpose = Literal["high_stakes_reasoning", "architecture", "safety_verification", "gold_set", "diagnosis"]
+    max_assist_share: float = Field(default=0.1, ge=0, le=1)
 
 
 class KnownModel(Table):
-    """A model and its tier. Models that are not listed are local; a frontier model has the purposes it may be used for."""
+    """A model and its tier. A frontier model has the purposes it may be used for. `price` is of a million tokens, read or
+    written; the ceilings are those of one run."""
 
     name: Text
     tier: Literal["local", "frontier"]
     purposes: tuple[Purpose, ...] = ()
+    price: float = Field(default=0.0, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
+
+
+class BudgetTable(Table):
+    """What one run may spend on models, all sessions of it together (minutes: one session). A command can only ask for less."""
+
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
+    max_minutes: float | None = Field(default=None, gt=0)
 
 
 class Gold(Table):
@@ -303,6 +316,7 @@ class Policy(Table):
     drift: Drift = Drift()
     bulk: Bulk = Bulk()
     models: tuple[KnownModel, ...] = ()
+    budget: BudgetTable = BudgetTable()
     gold: Gold = Gold()
     safety: Safety = Safety()
     retention: Retention = Retention()

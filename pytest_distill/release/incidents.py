@@ -6,6 +6,8 @@ and `closed`, whose fact `incident` is the number of the incident. Its state fol
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +23,18 @@ VIOLATIONS = {
     Code.BATCH_CORRUPT: "changed-batch",
     Code.LEDGER: "broken-ledger",
     Code.POLICY_CHANGE: "unrecorded-policy-change",
+}
+# Refusals of what would have been a violation: entered, so that somebody looks why it was tried, and blocking nothing.
+ATTEMPTS = {
+    Code.FRONTIER: "frontier-attempted",
+    Code.COST_CLASS: "cost-not-declared",
+    Code.ESCALATION: "ongoing-frontier-attempted",
+}
+# Gates whose failure says that the contract was broken when the batch was made.
+BROKEN = {
+    "bulk.cost": "cost-above-declared",
+    "bulk.models": "frontier-for-bulk",
+    "bulk.reproducible": "missing-reproducibility",
 }
 
 
@@ -76,6 +90,24 @@ def met(workspace: Workspace, error: DistillError, *, batch: str | None = None) 
     """Opens a blocking incident when a refusal means a violation; returns its number, None where it means no violation."""
     kind = VIOLATIONS.get(error.code)
     return open_incident(workspace, kind, error.message, blocking=True, batch=batch) if kind else None
+
+
+@contextmanager
+def noted(workspace: Workspace, batch: str | None = None) -> Iterator[None]:
+    """A refusal in the block that stopped a violation is entered as an incident, and goes on."""
+    try:
+        yield
+    except DistillError as error:
+        if error.code in ATTEMPTS and not workspace.implicit:
+            open_incident(workspace, ATTEMPTS[error.code], error.message, blocking=False, batch=batch)
+        raise
+
+
+def judged(workspace: Workspace, batch: str, failed: Mapping[str, Sequence[str]]) -> None:
+    """Opens a blocking incident for each gate among `failed` (id to what it found) that stands for a broken contract."""
+    for gate, kind in BROKEN.items():
+        if gate in failed:
+            open_incident(workspace, kind, "; ".join(failed[gate]) or gate, blocking=True, batch=batch)
 
 
 def review(workspace: Workspace, number: int, *, who: str, note: str) -> None:

@@ -55,7 +55,11 @@ def exists(enforcer: str) -> bool:
 def test_what_is_listed_exists(clause: str) -> None:
     facts = CLAUSES[clause]
     assert set(facts) <= {"by", "open"}
-    assert facts.get("by") or facts.get("open"), "neither enforced nor open"
+    by = facts.get("by", [])
+    assert by or facts.get("open"), "neither enforced nor open"
+    assert not by or any(enforcer.startswith("test ") for enforcer in by), "no test violates it"
+    if clause.startswith("bulk: "):
+        assert not by or any(not enforcer.startswith("test ") for enforcer in by), "no gate, command or code enforces it"
     assert [enforcer for enforcer in facts.get("by", []) if not exists(enforcer)] == []
 
 

@@ -17,12 +17,13 @@ import pytest
 from inspecting import inspect_all
 from taught import save_taught
 
-from pytest_distill import clock, storage
+from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.cli.main import main
 from pytest_distill.contracts.stage1_run import Plan, Unit
 from pytest_distill.policy import gold
 from pytest_distill.policy import workspace as workspaces
+from pytest_distill.release import incidents
 
 NOW = "2026-01-31T12:00:00Z"
 COUNT = "24"
@@ -262,6 +263,18 @@ def test_a_foreign_or_changed_shard_is_refused(place, distill):
     assert not (place / "batches").exists()
 
 
+def test_a_batch_is_made_again_from_what_it_carries(plain, taught, place, distill, capfd, monkeypatch):
+    """Byte for byte, without touching the workspace; and another model's weights are told from its own."""
+    monkeypatch.setattr(clock, "_pinned", None)
+    before = sorted((path, path.stat().st_mtime_ns) for path in plain.rglob("*") if path.is_file())
+    assert main(["--workspace", str(plain), "reproduce", "p", "--model", str(taught), "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["same"], said["made_again"], said["differ"]) == (True, digest(plain), [])
+    assert sorted((path, path.stat().st_mtime_ns) for path in plain.rglob("*") if path.is_file()) == before
+    status = main(["--workspace", str(plain), "reproduce", "p", "--model", "tiny"])
+    assert (status, "E-REPRODUCE]: p cannot be made again: p was started otherwise" in capfd.readouterr().err) == (1, True)
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------------
 
 
@@ -274,7 +287,29 @@ def test_a_budget_stops_between_units_and_the_run_goes_on(plain, place, distill)
     assert 0 < len(units(place)) < len(units(plain))
     assert distill(place, "--resume", "--max-cost", "0.000001", "--token-price", "1")[0] == 1
     assert distill(place, "--resume", "--max-cost", "1000", "--token-price", "1")[0] == 0
-    assert texts(place) == texts(plain)
+    assert digest(place) == digest(plain), "nothing was lost, and nothing tells that it was stopped"
+    (model,) = batch(place).manifest.how.models
+    assert model.usage.tokens_read + model.usage.tokens_written == spent
+    entries = [e.facts for e in ledger.entries(workspaces.load(place).ledger) if e.event == "metered"]
+    assert len(entries) == 3
+    assert sum(e["tokens_read"] + e["tokens_written"] for e in entries) >= spent
+
+
+def test_a_frontier_model_for_bulk_is_refused_before_it_is_opened(place, distill):
+    """The policy says what `taught` is; HIGH, justified and authorized, is the only door. The incident is entered."""
+    (place / "distill.toml").write_text('[[models]]\nname = "taught"\ntier = "frontier"\npurposes = ["gold_set"]\n')
+    assert "E-COST-CLASS]" in distill(place, count="51")[1]
+    med = ("--cost-class", "med", "--justification", "x", "--frontier-purpose", "gold_set")
+    assert "E-FRONTIER]: " in distill(place, *med, count="51")[1]
+    wrong = (*med[:-1], "architecture")
+    assert "the policy allows it gold_set" in distill(place, *wrong)[1]
+    assert not (place / ".distill" / "stage1").exists() or units(place) == []
+    found = [incident.kind for incident in incidents.incidents(workspaces.load(place))]
+    assert found == ["cost-not-declared", "frontier-attempted", "frontier-attempted"]
+    assert distill(place, *med)[0] == 0, "24 items are no bulk"
+    manifest = batch(place).manifest
+    assert (manifest.cost_class.declared, manifest.cost_class.used) == ("med", "high"), "every token was the frontier model's"
+    assert manifest.how.models[0].purpose == "gold_set"
 
 
 def test_a_time_limit_stops_too(place, distill):

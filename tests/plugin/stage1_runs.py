@@ -37,6 +37,7 @@ from pytest_distill.suite.declared import suite_folder
 
 COMMIT, LOADER, NOW = "a" * 40, "sha256:" + "b" * 64, "2026-01-31T12:00:00Z"
 BUDGET = 400  # max_new_tokens
+MODEL = ModelUse(name="base", revision="r1", weights_sha256="e" * 64)
 GOLD = suite_folder().parent / "fixtures" / "rows" / "gold.jsonl"
 # What a base model goes on to write: it takes each prompt for the beginning of a list or a page.
 OUTPUTS = {
@@ -183,7 +184,8 @@ def write(
         gold.freeze(workspace)
     batch = write_stage1_batch(
         workspace, name, candidates, about, what="a run", why="to test", thresholds=Thresholds(), unit="tokens",
-        planned=sum(c.candidate_status == "kept" for c in candidates), seed=1, models=(ModelUse(name="base", revision="r1"),),
+        planned=sum(c.candidate_status == "kept" for c in candidates), seed=1, models=(MODEL,),
+        spec_version="1", spec_sha256="d" * 64,
         parameters={}, parents=parents,
     )  # fmt: skip
     if inspected:

@@ -12,6 +12,7 @@ from workbench import Bench, curated
 
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.policy import gold, workspace
+from pytest_distill.release import incidents
 
 SHIPPED = Path(__file__).parents[2] / "fixtures" / "rows" / "gold.jsonl"
 
@@ -73,6 +74,17 @@ def test_used_cost_above_the_declared_class_fails(bench: Bench) -> None:
     declare(bench, 12, cost_class={"declared": "low", "used": "med"})
     ended = bench.judge()
     assert (ended.status("bulk.cost"), ended.sealed) == ("failed", False)
+    assert [i.kind for i in incidents.incidents(workspace.load(bench.root))] == ["cost-above-declared"]
+
+
+def test_what_the_meters_say_counts_and_not_what_the_manifest_claims(bench: Bench) -> None:
+    bench.policy('[[models]]\nname = "big"\ntier = "frontier"\npurposes = ["gold_set"]\n')
+    usage = {"calls": 3, "tokens_read": 40, "tokens_written": 9}
+    model = {"name": "big", "revision": "1", "purpose": "architecture", "usage": usage}
+    declare(bench, 12, origin="generated", how={"pipeline": "own:rows", "models": [model]}, cost_class={"declared": "low"})
+    ended = bench.judge()
+    assert [ended.status(f"bulk.{name}") for name in ("cost", "models", "reproducible")] == ["failed"] * 3
+    assert "cost classes used above the declared low" in ended.why("bulk.cost")
 
 
 def test_bulk_is_compared_with_the_gold_set_and_what_is_far_off_is_named(bench: Bench) -> None:

@@ -36,7 +36,7 @@ recipe = st.builds(
     Recipe, purpose=st.sampled_from(["pilot", "scale", "holdout"]), backend=WORD, dtype=WORD, model_name=WORD,
     model_revision=WORD, weights_sha256=st.none() | SHA,
     quantization=st.none() | TEXT, tokenizer_name=WORD, tokenizer_hash=SHA, loader_version=WORD,
-    code_sha256=SHA, prompts_sha256=SHA, libraries=st.dictionaries(TEXT, TEXT, max_size=2), seed=SEED,
+    code_sha256=SHA, spec_version=WORD, prompts_sha256=SHA, libraries=st.dictionaries(TEXT, TEXT, max_size=2), seed=SEED,
     lists_per_unit=st.integers(1, 99), instructions=draw, responses=draw, thresholds=st.just(Thresholds()), similarity=SHARE,
     apart_from=several(SHA),
 )  # fmt: skip
@@ -58,7 +58,7 @@ prospect = st.builds(
 )  # fmt: skip
 unit = st.builds(
     Unit, plan_sha256=SHA, number=COUNT, lists=several(st.builds(Continued, seed=SEED, prompt=WORD, completion=TEXT)),
-    prospects=several(prospect), inputs_checked=COUNT, tokens_read=COUNT, tokens_written=COUNT,
+    prospects=several(prospect), inputs_checked=COUNT, calls=COUNT, tokens_read=COUNT, tokens_written=COUNT,
 )  # fmt: skip
 shard = st.builds(
     ShardManifest, batch=ID, shard=COUNT, shards=st.integers(1, 9), plan_sha256=SHA, session_id=WORD, session_start=WORD,
@@ -73,12 +73,12 @@ ONE: dict[str, Contract] = {
         recipe=Recipe(
             purpose="pilot", backend="t", dtype="float32", model_name="m", model_revision="r", weights_sha256=None,
             quantization=None, tokenizer_name="t",
-            tokenizer_hash="0" * 64, loader_version="1", code_sha256="0" * 64, prompts_sha256="0" * 64,
+            tokenizer_hash="0" * 64, loader_version="1", code_sha256="0" * 64, spec_version="1", prompts_sha256="0" * 64,
             libraries={}, seed=0, lists_per_unit=1, instructions=_DRAW, responses=_DRAW, thresholds=Thresholds(), similarity=0.8,
         ),
     ),
     "stage1_unit": Unit(
-        plan_sha256="0" * 64, number=0, lists=(), prospects=(), inputs_checked=0, tokens_read=0, tokens_written=0
+        plan_sha256="0" * 64, number=0, lists=(), prospects=(), inputs_checked=0, calls=0, tokens_read=0, tokens_written=0
     ),
     "stage1_shard": ShardManifest(
         batch="b", shard=0, shards=1, plan_sha256="0" * 64, session_id="s", session_start="t", wanted=1, units=()

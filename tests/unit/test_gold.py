@@ -12,10 +12,10 @@ import pytest
 from sealed_workspace import make_workspace, write_batch
 
 from pytest_distill.cli.main import main
-from pytest_distill.contracts.manifest import Authorization, CostClass, Manifest, ModelUse
+from pytest_distill.contracts.manifest import Authorization, CostClass, Manifest, ModelUse, Usage
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.gates.measures import bulk
-from pytest_distill.policy import gold
+from pytest_distill.policy import allowance, gold
 from pytest_distill.policy.model import Policy
 from pytest_distill.policy.workspace import Workspace
 
@@ -117,8 +117,13 @@ def manifest(tmp_path: Path) -> Manifest:
     return write_batch(tmp_path / "batches" / "demo").manifest
 
 
-def using(manifest: Manifest, *models: str, origin: str = "generated", **changes: Any) -> Manifest:
-    how = manifest.how.model_copy(update={"models": tuple(ModelUse(name=name, revision="1") for name in models)})
+def using(
+    manifest: Manifest, *models: str, origin: str = "generated", purpose: Any = "gold_set", tokens: int = 10, **changes: Any
+) -> Manifest:
+    """The manifest of a batch in which these models had a part, each of `tokens` tokens."""
+    usage = Usage(calls=1, tokens_read=tokens)
+    used = tuple(ModelUse(name=name, revision="1", purpose=purpose, usage=usage) for name in models)
+    how = manifest.how.model_copy(update={"models": used})
     return manifest.model_copy(update={"how": how, "origin": origin, **changes})
 
 
@@ -136,8 +141,32 @@ HIGH = {
 def test_a_frontier_model_costs_more_than_low_whatever_the_manifest_says(manifest: Manifest) -> None:
     assert bulk.classes(using(manifest, "small"), POLICY) == ("low", "low")
     declared, used = bulk.classes(using(manifest, "big"), POLICY)
-    assert bulk.above(used, declared) == 1
-    assert bulk.above("med", "high") < 0
+    assert (used, allowance.above(used, declared)) == ("high", 2), "it had every token"
+    mixed = using(manifest, "small", tokens=90).how.models + using(manifest, "big", tokens=10).how.models
+    assist = manifest.model_copy(update={"how": manifest.how.model_copy(update={"models": mixed})})
+    assert bulk.classes(assist, POLICY)[1] == "med", "a tenth is a small assist"
+    assert allowance.above("med", "high") < 0
+
+
+def test_a_frontier_model_that_nothing_metered_is_told(manifest: Manifest) -> None:
+    made = using(manifest, "big")
+    (model,) = made.how.models
+    bare = made.model_copy(update={"how": made.how.model_copy(update={"models": (model.model_copy(update={"usage": None}),)})})
+    assert (bulk.unmetered(made, POLICY), bulk.unmetered(bare, POLICY)) == (0, 1)
+    assert bulk.classes(bare, POLICY)[1] == "high"
+
+
+def test_what_was_generated_says_how_it_can_be_made_again(manifest: Manifest) -> None:
+    spec = {"spec_version": "1", "spec_sha256": "0" * 64, "seed": 1}
+    assert bulk.not_reproducible(using(manifest, "small", **spec)) == []
+    assert bulk.not_reproducible(manifest) == [], "what was ingested was not made here"
+    for name in spec:
+        assert bulk.not_reproducible(using(manifest, "small", **{**spec, name: None})) == [name]
+    made = using(manifest, "small", **spec)
+    served = made.how.models[0].model_copy(update={"revision": "served"})
+    assert bulk.not_reproducible(made.model_copy(update={"how": made.how.model_copy(update={"models": (served,)})})) == [
+        "revision of small"
+    ]
 
 
 def test_med_needs_a_justification_and_high_a_name_and_a_date(manifest: Manifest) -> None:
@@ -164,5 +193,8 @@ def test_frontier_for_bulk_needs_an_authorized_high(manifest: Manifest) -> None:
 
 
 def test_outside_bulk_a_frontier_model_needs_a_purpose(manifest: Manifest) -> None:
+    assert bulk.unallowed(batch(using(manifest, "big"), 5), POLICY) == 0
+    assert bulk.unallowed(batch(using(manifest, "big", purpose="architecture"), 5), POLICY) == 1
+    assert bulk.unallowed(batch(using(manifest, "big", purpose=None), 5), POLICY) == 1
     assert bulk.unallowed(batch(using(manifest, "bare"), 5), POLICY) == 1
     assert bulk.unallowed(batch(using(manifest, "bare", origin="ingested"), 500), POLICY) == 0

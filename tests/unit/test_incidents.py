@@ -60,6 +60,32 @@ def test_what_is_merely_not_done_yet_is_no_incident(demo: Sealed, tmp_path: Path
     assert incidents.incidents(demo.workspace) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (Code.FRONTIER, "frontier-attempted"),
+        (Code.COST_CLASS, "cost-not-declared"),
+        (Code.ESCALATION, "ongoing-frontier-attempted"),
+        (Code.USAGE, None),
+    ],
+)
+def test_a_refusal_that_stopped_a_violation_is_entered_and_blocks_nothing(demo: Sealed, code: Code, kind: str | None) -> None:
+    with pytest.raises(DistillError), incidents.noted(demo.workspace, ID):
+        raise DistillError(code, "tried")
+    found = [(i.kind, i.blocking) for i in incidents.incidents(demo.workspace)]
+    assert found == ([(kind, False)] if kind else [])
+    incidents.refuse_blocked(demo.workspace)
+
+
+def test_a_gate_that_finds_a_broken_contract_opens_a_blocking_incident(demo: Sealed, tmp_path: Path) -> None:
+    incidents.judged(demo.workspace, ID, {"text.language": ["no"]})
+    assert incidents.incidents(demo.workspace) == []
+    for _ in range(2):
+        incidents.judged(demo.workspace, ID, {"bulk.cost": ["2 above"], "bulk.reproducible": ["no seed"]})
+    assert [i.kind for i in incidents.incidents(demo.workspace)] == ["cost-above-declared", "missing-reproducibility"]
+    assert "cost-above-declared" in refused(Code.INCIDENT, export, demo.workspace, ID, tmp_path / "out", "jsonl")
+
+
 def test_only_the_owner_that_the_policy_names_reviews(demo: Sealed) -> None:
     (demo.workspace.root / "distill.toml").write_text('[bulk]\nowner = "Ada"\n')
     owned = workspaces.load(demo.workspace.root)

@@ -67,6 +67,15 @@ def test_a_deleted_line_is_found_wherever_it_was(path: Path, gone: int) -> None:
     refused(path)
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_swapped_pair_is_found(path: Path, first: int) -> None:
+    fill(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[first], lines[first + 1] = lines[first + 1], lines[first]
+    path.write_bytes(b"".join(lines))
+    assert f"line {first + 1} does not follow" in refused(path)
+
+
 def test_nothing_is_added_after_the_newest_line_is_gone(path: Path) -> None:
     fill(path)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))

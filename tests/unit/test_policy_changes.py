@@ -10,6 +10,7 @@ from sealed_workspace import make_workspace, sealed
 
 from pytest_distill import ledger
 from pytest_distill.cli.main import main
+from pytest_distill.contracts.bulk import Rejudged
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy import changes, workspace
 from pytest_distill.policy.workspace import Workspace
@@ -70,6 +71,28 @@ def test_nothing_leaves_under_a_policy_that_was_edited_by_hand(tmp_path: Path) -
     changes.freeze(edited, "Ada")
     assert "was edited" in refused(export, edit(edited, LOOSER), demo.batch.id, tmp_path / "out", "jsonl")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_change_is_tested_on_past_batches_or_says_why_not(tmp_path: Path) -> None:
+    demo = sealed(tmp_path)
+    frozen = edit(demo.workspace, OWNER)
+    changes.freeze(frozen, "Ada")
+    edited = edit(frozen, LOOSER)
+    told = refused(changes.change, edited, WHY)
+    assert "tested on representative batches, and 1 are sealed" in told
+    assert f"--test {demo.batch.id}" in told
+    with pytest.raises(DistillError, match="tested on representative"):
+        changes.change(edited, WHY, untested_because=" ")
+    record = changes.change(edited, WHY, untested_because="no batch has captions")
+    assert (record.version, record.untested_because) == (2, "no batch has captions")
+
+
+def test_a_representative_batch_is_judged_and_recorded(tmp_path: Path) -> None:
+    demo = sealed(tmp_path)
+    frozen = edit(demo.workspace, OWNER)
+    changes.freeze(frozen, "Ada")
+    tested = Rejudged(batch=demo.batch.id, before="PASSED", after="FAILED", flips={"duplicates.near": "passed -> failed"})
+    assert changes.change(edit(frozen, LOOSER), WHY, [tested]).rejudged == (tested,)
 
 
 def test_only_the_owner_approves_and_cannot_be_replaced_in_the_same_change(frozen: Workspace) -> None:

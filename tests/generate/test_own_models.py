@@ -1,0 +1,102 @@
+"""Functions of the user's own that open a model: allowed, metered and limited, made again; and a diagnosis by a real model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_distill.batch.batch import open_batch
+from pytest_distill.cli.main import main
+from pytest_distill.policy import gold
+from pytest_distill.policy import workspace as workspaces
+from pytest_distill.release import escalation, incidents
+
+GOLD = Path(__file__).parents[2] / "fixtures" / "rows" / "gold.jsonl"
+SOURCE = """
+from pytest_distill.pipelines.models.backend import Sampling
+from pytest_distill.pipelines.models.registry import ModelChoice, open_model
+
+def answers(rows, *, model, count=3, seed=0):
+    opened = open_model(ModelChoice(model=model))
+    asked = [row["instruction"] for row in rows] or [f"Say {n}." for n in range(count)]
+    for text in asked:
+        made = opened.backend.generate([text], Sampling(6), [seed])[0]
+        yield {"instruction": text, "response": made.text.strip() or "-"}
+"""
+
+
+@pytest.fixture
+def distill(tmp_path, monkeypatch, capsys, tiny):
+    (tmp_path / "distill.toml").write_text("schema_version = 1\n")
+    (tmp_path / f"own_{tmp_path.name}.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*words: str) -> tuple[int, str]:
+        status = main(["run", f"own_{tmp_path.name}:answers", "--set", f"model={tiny}", "--seed", "1", *words])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def frontier(root: Path) -> None:
+    (root / "distill.toml").write_text(
+        '[[models]]\nname = "tiny"\ntier = "frontier"\npurposes = ["gold_set", "diagnosis"]\nprice = 3.0\n'
+    )
+
+
+def test_what_a_function_asks_of_a_model_is_metered_and_made_again(tmp_path, distill, capsys):
+    status, told = distill("--id", "made", "--count", "3")
+    assert status == 0, told
+    manifest = open_batch(tmp_path / "batches" / "made").manifest
+    (model,) = manifest.how.models
+    assert (model.name, model.usage.calls, manifest.cost_class.used) == ("tiny", 3, "low")
+    assert model.usage.tokens_read > 0
+    assert 0 < model.usage.tokens_written <= 18
+    assert model.weights_sha256
+    assert main(["reproduce", "made"]) == 0
+    assert "every byte the same" in capsys.readouterr().err
+
+
+def test_a_budget_ends_it_before_the_call_that_is_too_much(tmp_path, distill):
+    status, told = distill("--id", "made", "--count", "3", "--max-calls", "2")
+    assert (status, told.count("\n")) == (1, 1)
+    assert "E-BUDGET]: stopped: 2 of 2 calls are made" in told
+    assert not (tmp_path / "batches" / "made").exists()
+
+
+def test_a_frontier_model_is_refused_before_it_is_opened(tmp_path, distill):
+    frontier(tmp_path)
+    med = ("--cost-class", "med", "--justification", "gold rows")
+    assert "E-COST-CLASS]" in distill("--id", "made")[1]
+    assert "and no purpose is named" in distill("--id", "made", *med)[1]
+    assert "E-FRONTIER]" in distill("--id", "made", *med, "--frontier-purpose", "architecture")[1]
+    status, told = distill("--id", "made", *med, "--frontier-purpose", "gold_set")
+    assert status == 0, told
+    manifest = open_batch(tmp_path / "batches" / "made").manifest
+    assert (manifest.how.models[0].purpose, manifest.cost_class.used) == ("gold_set", "high")
+    assert manifest.how.models[0].usage.cost > 0
+    status, told = distill("made", "--id", "over", *med, "--frontier-purpose", "gold_set")
+    assert (status, "E-GOLD" in told) == (1, True), "three rows, but a dataset that is gone over"
+    made = workspaces.load(tmp_path)
+    gold.add(made, GOLD, who="Ada", model=None)
+    gold.freeze(made)
+    assert "and this task is bulk" in distill("made", "--id", "over", *med, "--frontier-purpose", "gold_set")[1]
+    assert {incident.kind for incident in incidents.incidents(made)} == {"cost-not-declared", "frontier-attempted"}
+
+
+def test_a_frontier_model_diagnoses_a_few_rows_and_is_metered(tmp_path, distill, tiny, capsys):
+    assert distill("--id", "made", "--count", "3")[0] == 0
+    frontier(tmp_path)
+    made = workspaces.load(tmp_path)
+    escalation.begin(made, open_batch(tmp_path / "batches" / "made").manifest, "not like gold")
+    capsys.readouterr()
+    status = main(["escalation", "diagnose", "1", "--rows", "2", "--model", str(tiny), "--max-new-tokens", "12"])
+    told = capsys.readouterr()
+    assert status == 0, told.err
+    assert "escalation 1 is diagnosed: 2 rows, 1 call" in told.err
+    found = escalation.escalation(made, 1)
+    assert (found.state, found.items) == ("diagnosed", 2)
+    assert told.out.strip() in found.findings[0]
