@@ -74,7 +74,7 @@ def measure(megabytes: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--megabytes", type=int, default=250)
     found = measure(parser.parse_args().megabytes)
     mark = (BASE + A_DOCUMENT * found["documents"]) // (1 << 20)
     print(json.dumps(found | {"mark_mib": mark}, indent=2))
