@@ -34,13 +34,14 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from pytest_distill.policy import workspace
+from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import figures, judged, page, rows
 
 place, warm = workspace.load(Path(sys.argv[1])), sys.argv[2] == "warm"
 started = time.perf_counter()
 run = judged.load(place, "large")
 if warm:
-    list(figures.histograms(run, figures.Columns.of(place, run.batch), rows.rejected_mask(run)))
+    list(figures.histograms(run, Columns.of(place, run.batch), rows.rejected_mask(run)))
     size = 0
 else:
     size = page.write(run).stat().st_size

@@ -361,10 +361,11 @@ class Run:
         out = self.config.option.distill_report
         if self.record is None or not (out or self.batch.rows <= REPORTED_ROWS):
             return
-        from pytest_distill.report import figures, judged, page
+        from pytest_distill.measuring.columns import Columns as Stored
+        from pytest_distill.report import judged, page
 
         planned = self.keeper.columns
-        columns = None if self.controller else figures.Columns(planned.scan, planned.planner, planned.standard)
+        columns = None if self.controller else Stored(planned.scan, planned.planner, planned.standard)
         try:
             run = judged.load(self.workspace, self.batch.id, int(self.folder.name))
             self.reported = page.write(run, self.config.invocation_params.dir / out if out else None, columns)

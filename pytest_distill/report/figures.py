@@ -1,6 +1,6 @@
 """Histograms of the standard measures that gates bound, with the bounds of the run; read through the measure cache.
 
-Memory holds the values of one measure at a time, shard by shard; a column that nobody has computed is computed and cached.
+Memory holds the values of one measure at a time, shard by shard.
 """
 
 from __future__ import annotations
@@ -15,18 +15,9 @@ from numpy.typing import NDArray
 
 from pytest_distill.contracts.run import GateRecord
 from pytest_distill.errors import DistillError, one_line
-from pytest_distill.measuring.cache import Cache
-from pytest_distill.measuring.code import CodeDigests
-from pytest_distill.measuring.plan import Node, Planner
-from pytest_distill.measuring.scan import Scan
-from pytest_distill.measuring.standard import standard_measures, standard_modules
+from pytest_distill.measuring.columns import Columns
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from pytest_distill.batch.batch import Batch
-    from pytest_distill.measuring.measure import Measure
-    from pytest_distill.policy.workspace import Workspace
     from pytest_distill.report.judged import Judged
 
 BINS = 48
@@ -169,49 +160,6 @@ class Missing:
 
     chart: Chart
     why: str
-
-
-class Columns:
-    """The standard measures of one batch: of a scan that has just run, else through the cache, else computed and cached."""
-
-    def __init__(self, scan: Scan, planner: Planner, measures: dict[str, Measure]) -> None:
-        self.scan = scan
-        self.planner = planner
-        self.measures = measures
-
-    @classmethod
-    def of(cls, workspace: Workspace, batch: Batch) -> Columns:
-        policy = workspace.policy
-        names = frozenset(batch.column_names)
-        planner = Planner(names, batch.kind, policy, CodeDigests(workspace), batch.manifest.columns)
-        return cls(Scan(batch, policy, Cache(workspace.cache)), planner, standard_measures(standard_modules()))
-
-    def parts(self, name: str) -> Iterator[pl.Series]:
-        """The column in pieces, in batch order. Raises E-MEASURE when it cannot be computed."""
-        node = self.planner.node(self.measures[name], lambda _, other: self.measures.get(other))
-        scan = self.scan
-        if node.measure.scope == "batch":
-            keys = [(scan.rows_sha256(), scan.batch.rows)]
-        else:
-            keys = [(shard.sha256, shard.rows) for shard in scan.shards]
-        there = scan.outcomes.get(node.key)
-        if there is not None and len(there.parts) == len(keys):
-            return iter([there.parts[number] for number in range(len(keys))])
-        if scan.cache is not None and all(scan.cache.path(sha256, node.key).is_file() for sha256, _ in keys):
-            return self._cached(node, keys, scan.cache)
-        return iter(self._computed(node))
-
-    def _cached(self, node: Node, keys: list[tuple[str, int]], cache: Cache) -> Iterator[pl.Series]:
-        for number, (sha256, rows) in enumerate(keys):
-            part = cache.load(sha256, node.key, rows)
-            yield part if part is not None else self._computed(node)[number]  # None: there, and does not authenticate
-
-    def _computed(self, node: Node) -> list[pl.Series]:
-        scan = Scan(self.scan.batch, self.scan.policy, self.scan.cache)  # one of its own, so that its columns are let go
-        scan.run([node])
-        scan.column(node)  # raises what went wrong
-        parts = scan.outcomes[node.key].parts
-        return [parts[number] for number in sorted(parts)]
 
 
 def histograms(judged: Judged, columns: Columns, rejected: NDArray[np.bool_]) -> Iterator[Histogram | Missing]:

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pytest_distill import __version__, storage
 from pytest_distill.contracts.manifest import REQUIRED_COLUMNS
+from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import rows
-from pytest_distill.report.figures import Columns
 from pytest_distill.report.html import Html, escape, join, tag
 from pytest_distill.report.judged import Judged
 from pytest_distill.report.sections import distributions, gates, overview, provenance, rows_shown, runs

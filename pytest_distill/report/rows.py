@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pytest_distill.batch.batch import Batch
-    from pytest_distill.report.figures import Columns
+    from pytest_distill.measuring.columns import Columns
     from pytest_distill.report.judged import Judged
 
 SAMPLE = 2000  # rows on the map

@@ -21,6 +21,7 @@ from pytest_distill.cli import main as cli
 from pytest_distill.contracts.quarantine import QUARANTINE_SCHEMA
 from pytest_distill.contracts.run import Bound, Example, Figure, GateRecord
 from pytest_distill.errors import DistillError
+from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import atlas, figures, judged, page, rows
 from pytest_distill.report.html import tag, visible
 from pytest_distill.report.sections import gates, overview, parts, provenance, rows_shown, runs
@@ -253,7 +254,7 @@ def test_histograms_count_every_row_and_show_the_bounds_of_the_run(run: Sealed) 
     )
     found = load(run)
     found = judged.Judged(found.workspace, found.folder, record, None, found.batch, None)
-    drawn = list(figures.histograms(found, figures.Columns.of(run.workspace, run.batch), rows.rejected_mask(found)))
+    drawn = list(figures.histograms(found, Columns.of(run.workspace, run.batch), rows.rejected_mask(found)))
     lengths = next(chart for chart in drawn if isinstance(chart, figures.Histogram) and chart.chart.measure == "answer_tokens")
     assert int(lengths.all.sum()) == lengths.rows == len(SOURCE_ROWS)
     assert int(lengths.rejected.sum()) == 2

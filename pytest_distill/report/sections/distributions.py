@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_distill.measuring.columns import Columns
 from pytest_distill.release.inspection import sampling_plan
 from pytest_distill.report import sampling, svg
-from pytest_distill.report.figures import Columns, Histogram, Missing, histograms
+from pytest_distill.report.figures import Histogram, Missing, histograms
 from pytest_distill.report.html import Html, join, tag
 from pytest_distill.report.judged import Judged
 from pytest_distill.report.sections.parts import table
