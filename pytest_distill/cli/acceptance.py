@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import importlib
     import importlib.util
     import json
+    import subprocess
 
     from pytest_distill import storage
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import subprocess
+
     command = [sys.executable, "-P", "-m", "pytest", f"--distill-batch={args.batch}"]
     if args.workspace is not None:
         command.append(f"--distill-workspace={args.workspace}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,6 +62,8 @@ def _workers(text: str) -> int:
 
 def print_json(value: Any) -> None:
     """One JSON document. Control characters are escaped by JSON itself, and non-ASCII too: a terminal shows nothing else."""
+    import json
+
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 

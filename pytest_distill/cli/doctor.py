@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +125,8 @@ def _pytest() -> Iterator[Finding]:
         yield Finding("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "bad", "set: pytest loads no plugin, so nothing is judged", "unset it")
     if options := os.environ.get("PYTEST_ADDOPTS"):
         yield Finding("PYTEST_ADDOPTS", "note", options, "options that leave gates out make every verdict FAILED")
+    import shutil
+
     openssl = shutil.which("openssl")
     yield Finding(
         "openssl",
@@ -205,6 +206,8 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             f"writing to {place.name}", "ok" if writable else "bad", str(nearest), "" if writable else f"chmod u+wx {nearest}"
         )
     yield from _leftovers(workspace.batches)
+    import shutil
+
     free = shutil.disk_usage(workspace.root).free
     yield Finding(
         "disk", "ok" if free > 1 << 30 else "note", f"{free / (1 << 30):.1f} GiB free", "" if free > 1 << 30 else "make room"

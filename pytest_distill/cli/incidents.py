@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    import dataclasses
+
     from pytest_distill.cli.common import open_workspace, print_json, print_table
     from pytest_distill.release.incidents import incidents
 

@@ -62,6 +62,7 @@ COMMANDS = (
     "audit",
     "completion",
 )
+VALUED = ("--workspace", "--now")  # options of all commands that take a value
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
@@ -71,8 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0, 1 (refused, with one line on stderr), 2 (usage), 130/143 (signals), or the command's own."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        args = build_parser().parse_args(argv)
-        args.argv = tuple(sys.argv[1:] if argv is None else argv)  # what a batch records as the command that made it
+        words = sys.argv[1:] if argv is None else list(argv)
+        args = build_parser(words).parse_args(words)
+        args.argv = tuple(words)  # what a batch records as the command that made it
         if args.now is not None:
             from pytest_distill import clock
 
@@ -92,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of the whole command line; of the one command that `words` name, where a module is called as it is."""
     parser = argparse.ArgumentParser(
         prog="distill",
         description="Quality gates for LLM datasets: one leaves only if every required gate ran on these bytes and said yes.",
@@ -102,9 +105,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(workspace=None, quiet=False, verbose=False, progress=True, now=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     common = common_options()
-    for name in COMMANDS:
+    named = command_of(words)
+    for name in COMMANDS if named is None else (named,):
         importlib.import_module(f"pytest_distill.cli.{name}").add_parser(subparsers, common)
-    return parser
+    return parser if named is None or named in subparsers.choices else build_parser()
+
+
+def command_of(words: Sequence[str]) -> str | None:
+    """The command that is asked for, when it is one of `COMMANDS`: its module alone is imported, for a quick answer."""
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--") and any(option.startswith(word) for option in VALUED):
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word if word in COMMANDS else None
+    return None
 
 
 def common_options() -> argparse.ArgumentParser:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
-import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
 def pipelines() -> list[str]:
     """The names of the pipelines that are there."""
-    spec = importlib.util.find_spec(PIPELINES)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    return sorted(
-        found.name
-        for folder in folders
-        for found in pkgutil.iter_modules([folder])
-        if found.name != OWN and (Path(folder) / found.name / "command.py").is_file()
-    )
+    folders = importlib.import_module(PIPELINES).__path__
+    found = (file.parent.name for folder in folders for file in Path(folder).glob("*/command.py"))
+    return sorted(name for name in found if name != OWN)
 
 
 def command(name: str) -> Any:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_distill.cli import completion
-from pytest_distill.cli.main import COMMANDS, build_parser, main
+from pytest_distill.cli import shells
+from pytest_distill.cli.main import COMMANDS, build_parser, command_of, main
 
-ROOT = completion.read(build_parser(), ("distill",))
+ROOT = shells.read(build_parser(), ("distill",))
 
 
 def offered(tmp_path: Path, *words: str) -> set[str]:
@@ -19,7 +19,7 @@ def offered(tmp_path: Path, *words: str) -> set[str]:
     for name in ("round-1", "round-2"):
         (tmp_path / "batches" / name).mkdir(parents=True, exist_ok=True)
     script = 'eval "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _distill; printf "%s\\n" "${COMPREPLY[@]}"'
-    command = ["bash", "--noprofile", "--norc", "-uc", script, "bash", completion.bash(ROOT), *words]
+    command = ["bash", "--noprofile", "--norc", "-uc", script, "bash", shells.bash(ROOT), *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return set(done.stdout.split())
@@ -55,7 +55,7 @@ def test_every_command_is_in_every_script(shell: str, capsys: pytest.CaptureFixt
 
 def test_zsh_keeps_its_path(tmp_path: Path) -> None:
     """In zsh `path` is PATH by another name: a variable called so hid every program from the function."""
-    assert "path=" not in completion.zsh(ROOT)
+    assert "path=" not in shells.zsh(ROOT)
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
@@ -64,7 +64,7 @@ def test_zsh_offers_the_same(tmp_path: Path) -> None:
     begin = "autoload -Uz compinit && compinit -u -D\n"
     ask = '\nCOMP_WORDS=(distill export "") COMP_CWORD=2\nsetopt KSH_ARRAYS SH_WORD_SPLIT\n_distill\n'
     ask += 'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    script = begin + completion.zsh(ROOT) + ask
+    script = begin + shells.zsh(ROOT) + ask
     done = subprocess.run(["zsh", "-f", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert {"round-1", "--format"} <= set(done.stdout.split())
     assert done.stderr == ""
@@ -74,6 +74,28 @@ def test_zsh_offers_the_same(tmp_path: Path) -> None:
 def test_fish_offers_the_same(tmp_path: Path) -> None:
     (tmp_path / "batches" / "round-1").mkdir(parents=True)
     script = tmp_path / "script.fish"  # too long for an argument
-    script.write_text(completion.fish(ROOT) + 'complete -C "distill export "; complete -C "distill export --format "\n')
+    script.write_text(shells.fish(ROOT) + 'complete -C "distill export "; complete -C "distill export --format "\n')
     done = subprocess.run(["fish", "--no-config", str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert {"round-1", "hf", "jsonl", "parquet"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ROOT.commands, ids=lambda command: command.path[1])
+def test_a_command_read_alone_is_the_one_among_all(command: shells.Command) -> None:
+    alone = shells.read(build_parser([command.path[1], "--help"]), ("distill",))
+    assert command in alone.commands
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["show", "x"], "show"),
+        (["-q", "--workspace", "run", "show"], "show"),
+        (["--works", "run", "list"], None),  # no module is called list: the whole command line is read
+        (["--now=gates", "gates"], "gates"),
+        (["--help"], None),
+        ([], None),
+        (["nope"], None),
+    ],
+)
+def test_the_command_is_found_behind_options(words: list[str], name: str | None) -> None:
+    assert command_of(words) == name
