@@ -9,7 +9,7 @@ VLLM_ENV := build/vllm-env
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types wheel wheel-test test-generate test-vllm test-kill bench docs clean
+.PHONY: help demo test lint types wheel wheel-test test-generate test-vllm test-kill bench docs site clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -86,6 +86,9 @@ docs: $(INSTALLED)  ## write the generated pages again
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/clauses.py
 	$(BIN)/python -m pytest_distill.suite.schema
+
+site: $(INSTALLED)  ## the documentation as a site, strictly, in build/site
+	$(BIN)/python docs/site.py
 
 clean:  ## remove environments and everything built
 	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

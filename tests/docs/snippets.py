@@ -1,8 +1,12 @@
 """Runs what a page shows: files are written, commands are executed in order, and shown output has to appear.
 
-In a page, a fenced block ```LANG PATH is a file of the reader's workspace, ```LANG PATH + is added to the end of it, and in a
+In a page, a fenced block ```LANG PATH is a file of the reader's workspace, ```LANG PATH + is added to the end of it. On pages of
+the site, where a fence takes options only, these are ```LANG title="PATH" and ```LANG title="PATH, added at the end". In a
 ```console block every line after `$ ` is a command. It has to exit with 0, or with the status in a final `# exit N`. The lines
-below a command are its output: each has to appear in it, in this order; `…` stands for anything.
+below a command are its output: each has to appear in it, in this order; `…` stands for anything on one line.
+
+A block with commands that cannot be run here has a line `<!-- run by PATH -->` above it: the test that does. Blocks inside of an
+HTML comment are run like others: they prepare what a page takes for granted.
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ from pathlib import Path
 
 BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
 EXIT = re.compile(r"\s+# exit (\d+)$")
+TITLE = re.compile(r'title="(?P<path>[^",]+\.\w+)(?P<more>, added at the end)?"')
+ELSEWHERE = re.compile(r"<!-- run by (\S+) -->\n\Z")
+SHELLS = ("console", "sh", "bash", "shell")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,17 @@ class Block:
     info: str
     body: str
     line: int
+    elsewhere: str | None = None  # the test that runs it
+
+    @property
+    def file(self) -> tuple[str, str] | None:
+        """Path and mode of the file that the block is; None for blocks that are none."""
+        words = self.info.split()
+        if titled := TITLE.search(self.info):
+            return titled["path"], "a" if titled["more"] else "w"
+        if len(words) >= 2 and "=" not in words[1]:
+            return words[1], "a" if words[2:] == ["+"] else "w"
+        return None
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,12 @@ class Command:
 
 
 def blocks(page: str) -> list[Block]:
-    return [Block(m["info"].strip(), m["body"], page.count("\n", 0, m.start()) + 1) for m in BLOCK.finditer(page)]
+    found = []
+    for m in BLOCK.finditer(page):
+        elsewhere = ELSEWHERE.search(page[: m.start()])
+        line = page.count("\n", 0, m.start()) + 1
+        found.append(Block(m["info"].strip(), m["body"], line, elsewhere[1] if elsewhere else None))
+    return found
 
 
 def commands(body: str) -> list[Command]:
@@ -55,15 +78,17 @@ def run_page(page: str, workspace: Path) -> int:
     """Runs a page in `workspace`; returns how many commands ran. Raises AssertionError with the command and its output."""
     ran = 0
     for block in blocks(page):
-        words = block.info.split()
-        if words[:1] == ["console"]:
+        if block.elsewhere is not None:
+            continue
+        if block.info.split()[:1] == ["console"]:
             for command in commands(block.body):
                 run(command, workspace, block.line)
                 ran += 1
-        elif len(words) >= 2:
-            target = workspace / words[1]
+        elif block.file is not None:
+            path, mode = block.file
+            target = workspace / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a" if words[2:] == ["+"] else "w", encoding="utf-8") as file:
+            with target.open(mode, encoding="utf-8") as file:
                 file.write(block.body)
     return ran
 
