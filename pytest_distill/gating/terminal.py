@@ -56,7 +56,8 @@ class Terminal:
         out.section(f"distill: {record.batch_id}")
         verbose = self.config.option.verbose
         if verbose >= 0:
-            self._table(out, [g for g in record.gates if verbose > 0 or g.status != "not_applicable"])
+            shown = [g for g in record.gates if verbose > 0 or g.status != "not_applicable"]
+            self._table(out, sorted(shown, key=lambda gate: gate.status in GOOD))  # those that said no come first
             left_out = sum(g.status == "not_applicable" for g in record.gates)
             if left_out and verbose == 0:
                 out.write_line(f"({left_out} gates do not apply to this batch; -v shows them)")
@@ -111,6 +112,8 @@ class Terminal:
             f"distill: {record.verdict}: {why}; nothing leaves. Evidence: {self._place('evidence.json')}", red=True, bold=True
         )
         out.write_line(f"next: {words.verdict(record).todo}")
+        if first := next((g.id for g in record.gates if g.status not in GOOD), None):
+            out.write_line(f"      how a gate decides: distill gates explain {one_line(first.split('[')[0])}")
 
     def _report(self, out: pytest.TerminalReporter) -> None:
         run = self.run

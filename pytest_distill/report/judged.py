@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_distill import ledger
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.contracts.ledger import LedgerEntry
+from pytest_distill.contracts.receipts import StageReceipt
 from pytest_distill.contracts.run import RunRecord, RunTimes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TIMES = "run.json"
 TREND = 20  # runs
+NO_RECEIPTS = ("summary.json", "drift.json")  # what lies beside receipts
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,20 @@ class Judged:
             for entry in self.history
             if entry.event == "export" and entry.batch == self.record.batch_id and entry.facts.get("run") == self.record.run_id
         )
+
+    @cached_property
+    def receipts(self) -> tuple[tuple[StageReceipt, Path], ...]:
+        """Receipts of stages that wrote or read exactly these bytes, oldest first, with their files."""
+        sha256, found = self.record.batch_sha256, []
+        for folder in self.workspace.receipts_folders():
+            for file in sorted(folder.glob("*.json")):
+                if file.name in NO_RECEIPTS or sha256.encode() not in file.read_bytes():
+                    continue
+                try:
+                    found.append((StageReceipt.load(file), file))
+                except DistillError:  # of another release
+                    continue
+        return tuple(sorted(found, key=lambda pair: (pair[0].run_id, pair[0].position)))
 
     @cached_property
     def rejections(self) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import rows
 from pytest_distill.report.html import Html, escape, join, tag
 from pytest_distill.report.judged import Judged
-from pytest_distill.report.sections import distributions, gates, overview, provenance, rows_shown, runs
+from pytest_distill.report.sections import clauses, distributions, gates, overview, provenance, rows_shown, runs
 
 FILE = "report.html"
 
@@ -115,6 +115,8 @@ def _sections(judged: Judged, links: str, columns: Columns | None) -> Iterator[t
             yield "rows", "Rows", rows_shown.examples(sample)
     yield "trend", "Earlier runs", runs.trend(judged)
     yield "drift", "What moved", runs.drift(judged)
+    yield "clauses", "Clauses", clauses.clauses(judged.record)
+    yield "receipts", "Receipts", provenance.receipts(judged, links)
     yield "provenance", "Provenance", provenance.facts(judged, links)
 
 

@@ -12,10 +12,15 @@ from pytest_distill.errors import one_line
 Report = Callable[[float, float | None, str], None]
 
 
+def watched() -> bool:
+    """True where somebody can see it: stderr is a terminal."""
+    return sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def progress(what: str, unit: str, *, shown: bool) -> Iterator[Report]:
     """Yields the callback. `shown` is the command's own `--no-progress` and `-q`; a stderr that is no terminal shows nothing."""
-    if not shown or not sys.stderr.isatty():
+    if not shown or not watched():
         yield lambda done, total, words: None  # noqa: ARG005
         return
     from rich.console import Console

@@ -115,7 +115,20 @@ def test_reasons_open_by_keyboard(driver: Any, page: Path) -> None:
 def test_every_section_is_there_and_can_be_reached(driver: Any, page: Path) -> None:
     chrome.show(driver, page)
     ids = driver.execute_script("return [...document.querySelectorAll('main > section')].map(s => s.id)")
-    assert ids == ["verdict", "funnel", "gates", "distributions", "map", "together", "rows", "trend", "drift", "provenance"]
+    assert ids == [
+        "verdict",
+        "funnel",
+        "gates",
+        "distributions",
+        "map",
+        "together",
+        "rows",
+        "trend",
+        "drift",
+        "clauses",
+        "receipts",
+        "provenance",
+    ]
     targets = driver.execute_script("return [...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.getAttribute('href'))")
     assert all(driver.find_elements("css selector", target) for target in targets)
     for link in driver.execute_script(

@@ -79,3 +79,4 @@ def test_the_page_is_current() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGE.read_text("utf-8") == module.page(), "run `python docs/clauses.py`"
+    assert module.SHOWN.read_bytes() == module.shown(), "run `python docs/clauses.py`"

@@ -17,14 +17,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sealed_workspace import SOURCE_ROWS, Sealed, judge, make_workspace, write_batch
 
+from pytest_distill.batch.batch import Batch
 from pytest_distill.cli import main as cli
+from pytest_distill.contracts.manifest import Column, Shard
 from pytest_distill.contracts.quarantine import QUARANTINE_SCHEMA
 from pytest_distill.contracts.run import Bound, Example, Figure, GateRecord
 from pytest_distill.errors import DistillError
 from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import atlas, figures, judged, page, rows
 from pytest_distill.report.html import tag, visible
-from pytest_distill.report.sections import gates, overview, parts, provenance, rows_shown, runs
+from pytest_distill.report.sections import clauses, gates, overview, parts, provenance, rows_shown, runs
+from pytest_distill.stages.receipts import with_receipt
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -94,7 +97,7 @@ def test_the_page_has_its_landmarks_and_sections(run: Sealed) -> None:
         name: found.tags[name] for name in ("html", "head", "body", "header", "nav", "main", "footer", "h1")
     } == dict.fromkeys(("html", "head", "body", "header", "nav", "main", "footer", "h1"), 1)
     assert re.findall(r'<section id="([a-z]+)"', html) == [
-        "verdict", "funnel", "gates", "distributions", "map", "rows", "trend", "drift", "provenance",
+        "verdict", "funnel", "gates", "distributions", "map", "rows", "trend", "drift", "clauses", "provenance",
     ]  # fmt: skip
     ids = [attributes["id"] for _, attributes in found.attributes if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -220,6 +223,51 @@ def test_a_record_of_another_release_is_left_out_and_counted(tmp_path: Path) -> 
     found = judged.load(workspace, "demo")
     assert [past.name for past in found.past] == ["demo 2", "demo 3"]
     assert "Left out: 1 run whose record this release cannot read." in runs.trend(found)
+
+
+def test_clauses_say_what_their_gates_said(run: Sealed) -> None:
+    record = run.record
+    failing = next(gate for gate in record.gates if gate.id == "bulk.cost")
+    gates = tuple(g.model_copy(update={"status": "failed", "why": ("too dear",)}) if g is failing else g for g in record.gates)
+    html = clauses.clauses(record.model_copy(update={"verdict": "FAILED", "gates": gates}))
+    row = re.search(r"<th[^>]*>5 Every run declares its cost class.*?</tr>", html)
+    assert row
+    assert 'class="badge no"' in row[0]
+    assert '<a href="#gate-0">bulk.cost</a>' in row[0]  # it says no, so it is the first on the page
+    assert 'class="badge no"' not in clauses.clauses(record)
+
+
+def test_receipts_of_the_stage_that_wrote_these_rows_are_linked(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    batch = write_batch(workspace.batches / "demo")
+    with with_receipt(workspace, "ingest", "demo") as stage:
+        stage.made(batch)
+    with with_receipt(workspace, "ingest", "other") as stage:
+        stage.made(write_batch(workspace.batches / "other", SOURCE_ROWS[:2]))
+    found = load(judge(workspace, batch))
+    html = provenance.receipts(found, ".")
+    links = re.findall(r'href="([^"]+)"', html)
+    assert [(found.folder / link).resolve() for link in links] == [workspace.receipts / "000001" / "ingest.json"]
+    assert "wrote them" in html
+
+
+@pytest.mark.parametrize(("kept", "shown"), [(len(SOURCE_ROWS), True), (1, False)])
+def test_the_funnel_of_a_generated_batch_begins_with_its_candidates(
+    run: Sealed, kept: int, *, shown: bool, tmp_path: Path
+) -> None:
+    fates = ["kept"] * kept + ["dropped_pair"] * 3 + ["rejected_instruction"] * 2
+    pq.write_table(pa.table({"candidate_status": fates}), tmp_path / "candidates.parquet")
+    manifest = run.batch.manifest.model_copy(
+        update={
+            "candidates": (Shard(path="candidates.parquet", rows=len(fates), sha256="0" * 64),),
+            "candidate_columns": (Column(name="candidate_status", type="string", nulls="never"),),
+        }
+    )
+    found = load(run)
+    batch = Batch(tmp_path, manifest, run.batch.sha256)
+    texts = Outline(overview.funnel(judged.Judged(found.workspace, found.folder, found.record, None, batch, None))).texts
+    assert ("generated" in texts) is shown  # candidates that do not add up to the rows are no beginning of anything
+    assert (texts[texts.index("dropped pair") + 1 :][:2] == [str(kept + 2), "−3"]) if shown else "dropped pair" not in texts
 
 
 def test_gates_that_reject_the_same_rows_are_counted(run: Sealed, tmp_path: Path) -> None:

@@ -24,13 +24,12 @@ COLUMNS = ("gate", "verdict", "figure", "bound", "rows rejected")
 
 def table(record: RunRecord, private_rows: Set[int]) -> Html:
     """Every gate. Rows that a gate for personal data or secrets rejected are quoted by none; such a gate masks what it found."""
-    no = saying_no(record)
-    rest = sorted((gate for gate in record.gates if gate not in no), key=lambda gate: ORDER.index(gate.status))
-    if not no and not rest:
+    no, ordered = saying_no(record), _ordered(record)
+    if not ordered:
         return tag("p", "No gate left a record.", class_="note")
     groups = [
         _gate(gate, f"gate-{number}", private_rows, expanded=number < len(no) and number < 6)
-        for number, gate in enumerate((*no, *rest))
+        for number, gate in enumerate(ordered)
     ]
     head = [
         tag("th", name, scope="col", role="columnheader", class_="number" if name == "rows rejected" else None)
@@ -45,6 +44,17 @@ def table(record: RunRecord, private_rows: Set[int]) -> Html:
         role="table",  # said once more, because on narrow screens its parts are laid out as blocks
     )
     return join([*(_filter(name, choices) for name, choices in FILTERS), scroll(whole, "Gates")])
+
+
+def anchors(record: RunRecord) -> dict[str, str]:
+    """Gate -> where it stands on the page."""
+    return {gate.id: f"gate-{number}" for number, gate in enumerate(_ordered(record))}
+
+
+def _ordered(record: RunRecord) -> tuple[GateRecord, ...]:
+    no = saying_no(record)
+    rest = sorted((gate for gate in record.gates if gate not in no), key=lambda gate: ORDER.index(gate.status))
+    return (*no, *rest)
 
 
 def _filter(name: str, choices: tuple[tuple[str, str], ...]) -> Html:

@@ -13,6 +13,8 @@ from pytest_distill.report.sections.parts import percent, table
 from pytest_distill.report.words import plural, saying_no
 from pytest_distill.report.words import verdict as words
 
+FATE, KEPT = "candidate_status", "kept"  # what pipelines store of every candidate
+
 
 def verdict(judged: Judged) -> Html:
     record = judged.record
@@ -49,16 +51,25 @@ def verdict(judged: Judged) -> Html:
 
 
 def funnel(judged: Judged) -> Html:
-    """Each row once: read, lost at ingest, taken by the first gate that rejected it, remaining, exported."""
+    """Each row once: generated or read, lost at ingest, taken by the first gate that rejected it, remaining, exported."""
     record, rows = judged.record, []
+    fates = _fates(judged)
     read = judged.batch.manifest.counts.read if judged.batch is not None else record.rows.batch
-    left = read
+    left = first = sum(fates.values()) or read
 
     def step(name: str | Html, lost: int, note: str = "") -> None:
-        shown = join([svg.bar(left / read if read else 0, "kept"), tag("span", note, class_="note") if note else tag("span")])
-        rows.append((name, f"{left:,}", f"−{lost:,}" if lost else "", percent(lost, read), shown))
+        shown = join([svg.bar(left / first if first else 0, "kept"), tag("span", note, class_="note") if note else tag("span")])
+        rows.append((name, f"{left:,}", f"−{lost:,}" if lost else "", percent(lost, first), shown))
 
-    step("read from the sources", 0)
+    if fates:
+        step("generated", 0, "candidates, all of them stored with the batch")
+        for fate, lost in fates.most_common():
+            if fate != KEPT:
+                left -= lost
+                step(fate.replace("_", " "), lost, "dropped by the pipeline")
+        step("kept by the pipeline", 0)
+    else:
+        step("read from the sources", 0)
     if judged.batch is not None and (lost := judged.batch.manifest.counts.quarantined):
         left -= lost
         step("quarantined at ingest", lost, "; ".join(f"{reason} {count:,}" for reason, count in _ingest_reasons(judged)))
@@ -72,8 +83,22 @@ def funnel(judged: Judged) -> Html:
     quiet = sum(gate.kind == "row" and gate.status != "not_applicable" and gate.id not in taken for gate in record.gates)
     caption = "Rows left after each step"
     note = f"A row that several gates reject is counted at the first of them. {plural(quiet, 'row gate')} took no further row."
-    head = ("step", "rows left", "rows lost", "of all read", "left")
+    head = ("step", "rows left", "rows lost", "of all", "left")
     return join([table(caption, head, rows, numbers=(1, 2, 3), class_="funnel"), tag("p", note, class_="note")])
+
+
+def _fates(judged: Judged) -> Counter[str]:
+    """What became of the candidates of a generated batch, `kept` among them; empty where none are stored or counts differ."""
+    import pyarrow.parquet as pq
+
+    batch = judged.batch
+    if batch is None or FATE not in (column.name for column in batch.manifest.candidate_columns):
+        return Counter()
+    fates: Counter[str] = Counter()
+    for shard in batch.manifest.candidates:
+        column = pq.read_table(batch.shard_path(shard), columns=[FATE], partitioning=None)[FATE]
+        fates.update({str(entry["values"]): entry["counts"] for entry in column.value_counts().to_pylist()})
+    return fates if fates[KEPT] == judged.record.rows.batch else Counter()
 
 
 def _ingest_reasons(judged: Judged) -> list[tuple[str, int]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from urllib.parse import quote
+
 from pytest_distill.contracts.manifest import Manifest
 from pytest_distill.release.seal import SEAL
 from pytest_distill.release.verdict import EVIDENCE, QUARANTINE, VERDICT
@@ -46,6 +50,31 @@ def facts(judged: Judged, links: str) -> Html:
     if exports:
         rows.append(("exports", "; ".join(exports)))
     return table("Provenance", ("fact", "value"), rows, class_="provenance")
+
+
+def receipts(judged: Judged, links: str) -> Html:
+    """The stages that made these rows and those that read them since, each with a link to its receipt."""
+    sha256 = judged.record.batch_sha256
+    rows = []
+    for receipt, file in judged.receipts:
+        made = any(output.sha256 == sha256 for output in receipt.outputs)
+        way = Path(os.path.relpath(file.parent.resolve(), judged.folder.resolve())).as_posix()
+        counts = receipt.record_counts
+        rows.append(
+            (
+                tag("a", f"{receipt.stage}, run {int(receipt.run_id)}", href=f"{links}/{quote(way)}/{quote(file.name)}"),
+                "wrote them" if made else "read them",
+                receipt.started_at,
+                f"{counts.in_:,}",
+                f"{counts.out:,}",
+                f"{counts.quarantined + counts.skipped + counts.rejected + counts.deduped:,}",
+                "yes" if receipt.validation.passed else "no",
+            )
+        )
+    if not rows:
+        return Html("")
+    head = ("receipt", "these rows", "when", "records in", "out", "left out", "passed")
+    return table("Receipts of the stages before and after", head, rows, numbers=(3, 4, 5))
 
 
 def _batch(manifest: Manifest) -> list[Fact]:
