@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_distill.measuring.scan import Progress
 
 # What a machine's first run does before the first row is measured; the compiled kernels are kept.
-STARTING = "loading (the first run on a machine compiles its kernels: half a minute)"
+STARTING = "loading; a first run compiles"
 
 
 @contextlib.contextmanager

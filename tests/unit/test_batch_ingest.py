@@ -221,6 +221,7 @@ def test_the_kind_is_told_from_the_columns(workspace: Workspace, lines: Lines, r
     ("row", "said"),
     [
         ({"question": "q", "answer": "a"}, "fit no kind (columns: 'question', 'answer')"),
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, "the rows hold conversations"),
         ({"content": "c", "text": "t"}, "could be rag or text"),
         ({**SFT, "chosen": "a", "rejected": "b"}, "could be sft or preference"),
     ],

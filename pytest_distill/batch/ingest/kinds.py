@@ -25,6 +25,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "content": ("document", "passage", "body"),
     "text": ("raw_text", "raw_content"),
 }
+_TURNS = ("messages", "conversations", "conversation", "turns")  # what people call a list of turns
 
 
 class RowCheck:
@@ -110,6 +111,13 @@ def infer(rows: Iterable[dict[str, Any]], mapping: Mapping[str, str]) -> str:
     columns = ", ".join(repr(name[:40]) for name in list(seen)[:20])
     if telling:
         raise DistillError(Code.KIND, f"the rows could be {' or '.join(telling)} (columns: {columns})", "Say which: --kind KIND.")
+    if turns := sorted(usual & set(_TURNS)):
+        raise DistillError(
+            Code.KIND,
+            f"the rows hold conversations (column {turns[0]!r}), and no column says what is asked and what is answered",
+            "Give each row an instruction (what comes before the last answer) and a response (the last answer), and ingest it again; "
+            'the page "Import your data" has the few lines of Python.',
+        )
     need = "; ".join(f"{kind} needs {' and '.join(names)}" for kind, names in REQUIRED_COLUMNS.items())
     raise DistillError(Code.KIND, f"the rows fit no kind (columns: {columns})", f"{need}. Rename columns: {_likely(usual)}.")
 
