@@ -207,6 +207,7 @@ def write_batch(
         what=run.what,
         why=run.why,
         how=How(pipeline=PIPELINE, models=models, parameters=parameters),
+        bulk_kind="labelling",  # these models tell a language or a score; they make no row
         spec_version=run.freeze.pipeline_version,
         seed=config.seed,
         parents=parents,

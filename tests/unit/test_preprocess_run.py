@@ -22,6 +22,7 @@ from pytest_distill.engine.local import Processes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.preprocess import config
 from pytest_distill.pipelines.preprocess.resume import NOTHING
+from pytest_distill.policy.bulk import is_bulk_batch
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.stopping import Stop
 
@@ -89,6 +90,13 @@ def test_every_record_is_kept_or_in_quarantine_with_its_reason(place: Workspace,
     assert {"diagnostic_repetition", "diagnostic_perplexity_z", "diagnostic_personal_data"} <= set(batch.column_names)
     (entry,) = [e for e in ledger.entries(place.ledger) if e.batch == "out"]
     assert entry.facts["sha256"] == batch.sha256
+
+
+def test_what_was_filtered_is_no_bulk_that_was_generated(place: Workspace, tmp_path: Path) -> None:
+    """The model that tells languages stands in the manifest, and it made no row: no gold set is asked for."""
+    batch = run(place, [write_jsonl(tmp_path / "a.jsonl", [{"text": prose(n)} for n in range(3)])])
+    assert batch.manifest.how.models
+    assert not is_bulk_batch(batch.manifest, 1000, place.policy)
 
 
 def test_quarantine_keeps_the_bytes_and_says_who_it_was_like(place: Workspace, tmp_path: Path) -> None:
