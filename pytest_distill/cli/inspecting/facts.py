@@ -35,7 +35,7 @@ class Neighbour:
 
 def measures(workspace: Workspace, batch: Batch, rows: Sequence[int]) -> list[list[tuple[str, str]]]:
     """Name and value of each measure, for each of the rows (ascending positions in the batch)."""
-    from pytest_distill.report.figures import Columns
+    from pytest_distill.measuring.columns import Columns
 
     columns = Columns.of(workspace, batch)
     found: list[list[tuple[str, str]]] = [[] for _ in rows]
