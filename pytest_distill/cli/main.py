@@ -62,7 +62,6 @@ COMMANDS = (
     "audit",
     "completion",
 )
-VALUED = ("--workspace", "--now")  # options of all commands that take a value
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
@@ -109,6 +108,9 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     for name in COMMANDS if named is None else (named,):
         importlib.import_module(f"pytest_distill.cli.{name}").add_parser(subparsers, common)
     return parser if named is None or named in subparsers.choices else build_parser()
+
+
+VALUED = ("--workspace", "--now")  # options of all commands that take a value
 
 
 def command_of(words: Sequence[str]) -> str | None:
