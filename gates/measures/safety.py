@@ -164,11 +164,19 @@ class Drift(NamedTuple):
     claiming: int
 
 
+def domain_names(column: pl.Series) -> pl.Series:
+    """The names in a column `domain`: texts as they are, and of what `distill domain predict` stamps the `name`."""
+    text = pl.col("domain")
+    stamped = text.str.starts_with("{")
+    named = pl.when(stamped).then(text.str.json_path_match("$.name")).otherwise(text)
+    return pl.DataFrame({"domain": column}).select(named).to_series()
+
+
 def drift(batch: Any, gold: pl.DataFrame, prompts: pl.Series, answers: pl.Series, policy: Policy, farthest: float) -> Drift:
     """Judges the rows whose column `domain` is one of `[safety] domains`, against gold rows of the domain or, without, all."""
     if "domain" not in batch.column_names or batch.column("domain").dtype != pl.String:
         return Drift(0, len(answers), 0, 0)
-    rows = pl.DataFrame({"domain": batch.column("domain"), "prompt": prompts, "answer": answers})
+    rows = pl.DataFrame({"domain": domain_names(batch.column("domain")), "prompt": prompts, "answer": answers})
     mine = rows.filter(pl.col("domain").is_in(list(policy.safety.domains)))
     far = claiming = 0
     for (domain,), part in mine.group_by("domain", maintain_order=True):

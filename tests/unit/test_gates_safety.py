@@ -199,3 +199,8 @@ def test_settings_that_the_policy_fixes(used: Any, passes: bool) -> None:
     policy = Policy.model_validate({"safety": {"parameters": {"temperature": 0.4}}})
     said = judged(gates.test_settings_are_those_of_the_policy, [NEAR], policy=policy, temperature=used)
     assert holds(said) is passes
+
+
+def test_a_stamped_domain_is_read_by_its_name() -> None:
+    stamped = pl.Series("domain", ["legal", None, '{"confidence":0.9,"id":8,"name":"medical"}'])
+    assert safety.domain_names(stamped).to_list() == ["legal", None, "medical"]
