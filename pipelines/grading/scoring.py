@@ -252,7 +252,11 @@ def _metered(workspace: Workspace, use: ModelUse, units: Sequence[ScoringUnit], 
     """The judge with what all units together asked of it, however often the scoring was stopped."""
     entry = known(workspace.policy, use.name)
     usage = Meter(price=entry.price if entry else 0.0).usage(
-        sum(len(row.failed) + (row.output is not None) for unit in units for row in unit.rows),
+        sum(
+            (row.output is not None) + sum(attempt.code != Code.PROMPT.value for attempt in row.failed)
+            for unit in units
+            for row in unit.rows
+        ),
         sum(unit.tokens_read for unit in units),
         sum(unit.tokens_written for unit in units),
     )

@@ -18,6 +18,7 @@ import pytest
 from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.contracts.grading import DIMENSIONS, SCORING, ScoringSummary, ScoringUnit
+from pytest_distill.contracts.manifest import Usage
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.grading.scoring import Order, ScoringRun, columns_of, plan_of, score, scored_batch
 from pytest_distill.pipelines.models.judging import Ran, Reply
@@ -104,7 +105,8 @@ def test_a_scored_batch_says_what_ran(workspace: Workspace) -> None:
     (found,) = (json.loads(text) for text in batch.column("scores"))
     assert (found["scorer_model"], found["scorer_version"]) == ("rules", RAN.version)
     assert found["aggregated"] == pytest.approx(sum(1 / highest for highest in DIMENSIONS.values()) / 5, abs=1e-6)
-    assert batch.manifest.how.models == (RAN.use(),)
+    usage = Usage(calls=1, tokens_read=10, tokens_written=5)
+    assert batch.manifest.how.models == (RAN.use().model_copy(update={"usage": usage}),)
     assert batch.manifest.spec_sha256 is not None
 
 
