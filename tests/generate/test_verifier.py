@@ -1,4 +1,4 @@
-"""The automated verifier on a real model: the tiny model's critic and what people said of 60 rows."""
+"""Automated verifiers on real models: the tiny model's critic and what people said of 60 rows; a judge of random weights."""
 
 from __future__ import annotations
 
@@ -62,3 +62,13 @@ def test_what_people_said_of_a_batch_is_a_source_too_and_nobody_else_counts(plac
     inspect_all(place, "spoilt", bad=10)
     assert main(["agreement", "spoilt", *CRITIC]) == 1
     assert "the verifier calls no row good" in capsys.readouterr().err
+
+
+def test_a_judge_of_random_weights_answers_as_asked_and_may_not_stand_alone(place, tiny, capsys):
+    assert main(["inspect", "spoilt", "--verifier", "judge", "--model", str(tiny), "-q"]) == 0
+    found = begin(workspaces.load(place), open_batch(place / "batches" / "spoilt"))
+    assert found.open == ()
+    assert all(one.who.startswith("verifier judge tiny ") for one in found.decisions)
+    capsys.readouterr()
+    assert main(["inspect", "spoilt", "--verifier", "judge", "--threshold", "1", "--model", str(tiny)]) == 1
+    assert "E-USAGE" in capsys.readouterr().err
