@@ -27,7 +27,7 @@ def offered(tmp_path: Path, *words: str) -> set[str]:
 
 def test_commands_and_options(tmp_path: Path) -> None:
     several = {"listing": {"list"}, "exporters": {"export-rag", "export-sft", "export-preference", "run-all"}}
-    commands = {command for name in COMMANDS for command in several.get(name, {name})}
+    commands = {command for name in COMMANDS for command in several.get(name, {name.replace("_", "-")})}
     assert offered(tmp_path, "distill", "") == commands | set(ROOT.options)
     assert offered(tmp_path, "distill", "inge") == {"ingest"}
     assert offered(tmp_path, "distill", "--workspace", "x", "gates", "") >= {"list", "explain", "schema"}
