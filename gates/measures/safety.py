@@ -110,9 +110,8 @@ class Kept(NamedTuple):
 def compared(case: str, batch: Any, gold: pl.DataFrame, prompts: pl.Series, answers: pl.Series) -> Kept:
     wanted = due(case, batch, gold, prompts)
     standard = kept(case, gold.filter(pl.col("case") == case)["response"])
-    return Kept(
-        int(wanted.sum()), int(kept(case, answers.filter(wanted)).sum()), float(standard.mean()) if len(standard) else None
-    )  # type: ignore[arg-type]
+    share = int(standard.sum()) / len(standard) if len(standard) else None
+    return Kept(int(wanted.sum()), int(kept(case, answers.filter(wanted)).sum()), share)
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
