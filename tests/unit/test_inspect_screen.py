@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -247,3 +249,20 @@ def test_in_a_real_terminal(place: Workspace, tmp_path: Path) -> None:
     assert on_disk(place) == [(0, "good", ""), (1, "bad", "smells odd")]
     record = json.loads(place.inspection("demo").read_bytes())
     assert {said["who"] for said in record["decisions"]} == {"Ben"}
+
+
+def test_it_ends_with_its_terminal(place: Workspace) -> None:
+    """No hang-up is sent here, as where it is ignored: the terminal is gone, and that is all."""
+    screen, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (32, 110))
+    command = [sys.executable, "-m", "pytest_distill.cli.main", "inspect", "demo", "--who", "Cy"]
+    process = subprocess.Popen(command, cwd=place.root, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+    os.close(terminal)
+    shown = b""
+    while b"judged" not in shown:
+        shown += os.read(screen, 1 << 16)
+    os.close(screen)
+    try:
+        process.wait(timeout=120)
+    finally:
+        process.kill()

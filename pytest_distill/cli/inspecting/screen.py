@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -119,6 +120,8 @@ class InspectApp(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
+        if not self.is_headless:
+            self.set_interval(1.0, self._leave_with_the_terminal)
         self.show()
         self.query_one("#row").focus()
 
@@ -148,6 +151,11 @@ class InspectApp(App[None]):
     def _say(self, judgement: Judgement, reason: str) -> None:
         self.sitting.decide(judgement, reason)
         self.show("" if self.sitting.inspection.open else "Every row is judged. q leaves; p, n and z still work.")
+
+    def _leave_with_the_terminal(self) -> None:
+        # Where the signal of a hang-up is ignored, Textual reads the end of a closed terminal for ever, with a whole core.
+        if not os.isatty(0):
+            self.exit()
 
     def action_undo(self) -> None:
         self.show("" if self.sitting.undo() else "Nothing was said in this sitting.")
