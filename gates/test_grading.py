@@ -26,6 +26,16 @@ def test_scores_are_calibrated(batch, policy, require):
 
 
 @gate(
+    "grading.scored",
+    applies={"policy": "grading.calibration", "kind": ["sft", "rag", "text"], "origin": ["generated"]},
+    rows="all",
+)
+def test_generated_rows_leave_with_scores(batch, require):
+    """Where the policy names a calibration, generated rows leave in the batch that is derived from them with scores."""
+    require("columns of scores", sum(name == "scores" for name in batch.column_names), at_least=1)
+
+
+@gate(
     "grading.quality-agg",
     rejects="low_quality",
     applies={"policy": "grading.calibration", "kind": ["sft", "rag", "text"], "origin": ["ingested", "derived"]},
@@ -33,8 +43,8 @@ def test_scores_are_calibrated(batch, policy, require):
 def test_quality_is_above_the_calibrated_threshold(calibrated_mean, policy, answer_text, quarantine):
     """The scores' mean, by the calibration's weights, reaches its lower threshold. A row without a score does not.
 
-    How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`. A generated batch is sealed before
-    it is scored, so it has no scores yet; the batch that is derived from it with scores is judged.
+    How many rows may go to quarantine for it is for the policy to say: `max_rejected_share`. For a generated batch, which has no
+    scores yet, there is `grading.scored`.
     """
     low = grading.calibration(policy.grading).thresholds.low
     found = calibrated_mean.round(3).cast(pl.String).fill_null("no score") + f" < {low:g}"

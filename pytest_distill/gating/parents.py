@@ -11,16 +11,20 @@ from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.digest import SUMS
 from pytest_distill.errors import DistillError
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.release.runs import sealed_run
+from pytest_distill.release.runs import gates_against
 
 
 @dataclass(frozen=True)
 class Parent:
-    """One parent: `batch` is None where the workspace has no such batch; `unsealed` says why no seal holds, None if one does."""
+    """One parent: `batch` is None where the workspace has no such batch; `unsealed` says why no seal holds, None if one does.
+
+    `against` are the gates that said no where nothing else is in the way of a seal.
+    """
 
     sha256: str
     batch: Batch | None
     unsealed: str | None
+    against: tuple[str, ...] = ()
 
 
 def parents(workspace: Workspace, digests: tuple[str, ...]) -> tuple[Parent, ...]:
@@ -49,12 +53,12 @@ def _known(workspace: Workspace) -> dict[str, Path]:
 
 
 def _parent(workspace: Workspace, known: dict[str, Path], sha256: str) -> Parent:
-    batch, unsealed = None, f"no batch of {workspace.batches.name}/ has the digest {sha256[:12]}…"
-    if sha256 in known:
-        try:
-            batch = open_batch(known[sha256])
-            sealed_run(workspace, batch)
-            unsealed = ""
-        except DistillError as error:
-            unsealed = str(error)
-    return Parent(sha256, batch, unsealed or None)
+    if sha256 not in known:
+        return Parent(sha256, None, f"no batch of {workspace.batches.name}/ has the digest {sha256[:12]}…")
+    batch = None
+    try:
+        batch = open_batch(known[sha256])
+        against = gates_against(workspace, batch)
+    except DistillError as error:
+        return Parent(sha256, batch, str(error))
+    return Parent(sha256, batch, f"gates of {batch.id} said no: {', '.join(against)}" if against else None, against)

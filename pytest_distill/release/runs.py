@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch
 from pytest_distill.contracts.attestation import Position, Seal, Verdict
+from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.contracts.run import RunRecord
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.release.seal import SEAL, refusals, seal_of
-from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, QUARANTINE, VERDICT, public
+from pytest_distill.release.seal import GATES_AGAINST, SEAL, refusals, seal_of
+from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, QUARANTINE, VERDICT, failed_gates, public
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,17 @@ def newest_record(workspace: Workspace, batch_id: str) -> RunRecord | None:
     return RunRecord.load(folders[-1] / EVIDENCE) if folders and (folders[-1] / EVIDENCE).is_file() else None
 
 
+class _Finished(NamedTuple):
+    """A run that ended, as its files lie there."""
+
+    name: str
+    folder: Path
+    record: RunRecord
+    evidence: bytes
+    verdict: bytes
+    entries: list[LedgerEntry]
+
+
 def sealed_run(workspace: Workspace, batch: Batch) -> SealedRun:
     """The newest run of `batch`, which must have passed, with everything its seal rests on recomputed.
 
@@ -55,34 +68,73 @@ def sealed_run(workspace: Workspace, batch: Batch) -> SealedRun:
     older one back. Raises E-UNSEALED (never judged, did not finish, did not pass), E-SEAL-INVALID (files that are not what was
     sealed, or that the ledger does not know), E-SEAL-STALE (policy, gates or plugins are no longer those that judged).
     """
+    run = _finished(workspace, batch)
+    record, name = run.record, run.name
+    if reasons := refusals(record):
+        next_step = judge_again(batch.id) if record.verdict == "INCOMPLETE" else see_why(batch.id)
+        earlier = " (an earlier run passed, but only the newest counts)" if any(e.event == "seal" for e in run.entries) else ""
+        raise DistillError(Code.UNSEALED, f"{name} is {record.verdict}: {'; '.join(reasons)}{earlier}", next_step)
+    newest, quarantine = _checked(batch, run)
+    seal = _read(run.folder / SEAL, name)
+    position = position_of(seal, name)
+    if seal_of(record, run.verdict, ledger=position).to_bytes() != seal:
+        raise _invalid(f"{SEAL} of {name} is not the seal of its verdict", batch.id)
+    if position is not None and position != ledger.position(newest):
+        raise _invalid(f"the seal of {name} follows another line of the ledger than its verdict's", batch.id)
+    if not any(entry.event == "seal" and entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in run.entries):
+        raise _invalid(f"the ledger knows no such seal of {name}", batch.id)
+    if stale := staleness(workspace, record):
+        raise DistillError(Code.SEAL_STALE, f"since {name}: {'; '.join(stale)}", judge_again(batch.id))
+    return SealedRun(record=record, judged_at=newest.at, verdict=run.verdict, quarantine=quarantine, position=position)
+
+
+def gates_against(workspace: Workspace, batch: Batch) -> tuple[str, ...]:
+    """The gates that said no, or nothing, in the newest run of `batch`; none where it is sealed.
+
+    The run has to have ended by the rules, and what its verdict rests on is recomputed as it is for a seal. Raises what
+    `sealed_run` raises, but for gates that said no.
+    """
+    run = _finished(workspace, batch)
+    failed = failed_gates(run.record)
+    if not failed:
+        sealed_run(workspace, batch)
+        return ()
+    others = [reason for reason in refusals(run.record) if not reason.startswith(GATES_AGAINST)]
+    if others:
+        raise DistillError(Code.UNSEALED, f"{run.name} is {run.record.verdict}: {'; '.join(others)}", judge_again(batch.id))
+    _checked(batch, run)
+    if stale := staleness(workspace, run.record):
+        raise DistillError(Code.SEAL_STALE, f"since {run.name}: {'; '.join(stale)}", judge_again(batch.id))
+    return failed
+
+
+def _finished(workspace: Workspace, batch: Batch) -> _Finished:
+    """The newest run. Raises E-UNSEALED where there is none, or none that ended."""
     folder = newest_run(workspace, batch.id)
     entries = [entry for entry in ledger.entries(workspace.ledger) if entry.batch == batch.id]
     name = f"run {folder.name} of {batch.id}"
     if not (folder / EVIDENCE).is_file() or not (folder / VERDICT).is_file():
         raise DistillError(Code.UNSEALED, f"{name} did not finish: it still runs, or it was stopped", judge_again(batch.id))
     evidence, verdict = _read(folder / EVIDENCE, name), _read(folder / VERDICT, name)
-    record = RunRecord.from_bytes(evidence, name=f"{EVIDENCE} of {name}")
-    if reasons := refusals(record):
-        next_step = judge_again(batch.id) if record.verdict == "INCOMPLETE" else see_why(batch.id)
-        earlier = " (an earlier run passed, but only the newest counts)" if any(e.event == "seal" for e in entries) else ""
-        raise DistillError(Code.UNSEALED, f"{name} is {record.verdict}: {'; '.join(reasons)}{earlier}", next_step)
-    newest = next((entry for entry in reversed(entries) if entry.event == "verdict"), None)
-    if newest is None or newest.facts.get("sha256") != storage.sha256_bytes(verdict):
+    return _Finished(name, folder, RunRecord.from_bytes(evidence, name=f"{EVIDENCE} of {name}"), evidence, verdict, entries)
+
+
+def _checked(batch: Batch, run: _Finished) -> tuple[LedgerEntry, bytes | None]:
+    """The ledger's line of the verdict, and the run's quarantine. Raises E-SEAL-INVALID unless all is as the verdict says."""
+    record, name = run.record, run.name
+    newest = next((entry for entry in reversed(run.entries) if entry.event == "verdict"), None)
+    if newest is None or newest.facts.get("sha256") != storage.sha256_bytes(run.verdict):
         raise _invalid(f"the ledger's newest verdict on the batch is not that of {name}", batch.id)
     if record.batch_id != batch.id or record.batch_sha256 != batch.sha256 or record.rows.batch != batch.rows:
         judged = f"{record.batch_id} {record.batch_sha256[:12]}… with {record.rows.batch} rows"
         raise _invalid(f"{name} judged {judged}, the batch now is {batch.sha256[:12]}… with {batch.rows}", batch.id)
-    seal = _read(folder / SEAL, name)
-    quarantine = _read(folder / QUARANTINE, name) if (folder / QUARANTINE).is_file() else None
-    position = position_of(seal, name)
-    _check_files(name, record, evidence=evidence, verdict=verdict, seal=seal, quarantine=quarantine, position=position)
-    if position is not None and position != ledger.position(newest):
-        raise _invalid(f"the seal of {name} follows another line of the ledger than its verdict's", batch.id)
-    if not any(entry.event == "seal" and entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in entries):
-        raise _invalid(f"the ledger knows no such seal of {name}", batch.id)
-    if stale := staleness(workspace, record):
-        raise DistillError(Code.SEAL_STALE, f"since {name}: {'; '.join(stale)}", judge_again(batch.id))
-    return SealedRun(record=record, judged_at=newest.at, verdict=verdict, quarantine=quarantine, position=position)
+    quarantine = _read(run.folder / QUARANTINE, name) if (run.folder / QUARANTINE).is_file() else None
+    said = Verdict.from_bytes(run.verdict, name=f"{VERDICT} of {name}")
+    digests = {EVIDENCE: run.evidence, PUBLIC_EVIDENCE: public(record).to_bytes(), QUARANTINE: quarantine}
+    for file, data in digests.items():
+        if said.digest_of(file) != (None if data is None else storage.sha256_bytes(data)):
+            raise _invalid(f"{file} of {name} is not what the verdict rests on", record.batch_id)
+    return newest, quarantine
 
 
 def position_of(seal: bytes, name: str) -> Position | None:
@@ -130,25 +182,6 @@ def staleness(workspace: Workspace, record: RunRecord) -> list[str]:
     waived = [gate for gate in record.gates if gate.status == "waived"]
     changes += [f"the waiver of {gate.id} ran out" for gate in waived if gate.waiver is None or gate.waiver.expires < today]
     return changes
-
-
-def _check_files(
-    name: str,
-    record: RunRecord,
-    *,
-    evidence: bytes,
-    verdict: bytes,
-    seal: bytes,
-    quarantine: bytes | None,
-    position: Position | None,
-) -> None:
-    said = Verdict.from_bytes(verdict, name=f"{VERDICT} of {name}")
-    digests = {EVIDENCE: evidence, PUBLIC_EVIDENCE: public(record).to_bytes(), QUARANTINE: quarantine}
-    for file, data in digests.items():
-        if said.digest_of(file) != (None if data is None else storage.sha256_bytes(data)):
-            raise _invalid(f"{file} of {name} is not what the verdict rests on", record.batch_id)
-    if seal_of(record, verdict, ledger=position).to_bytes() != seal:
-        raise _invalid(f"{SEAL} of {name} is not the seal of its verdict", record.batch_id)
 
 
 def _read(path: Path, name: str) -> bytes:

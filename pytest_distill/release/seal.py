@@ -12,6 +12,7 @@ from pytest_distill.errors import Code, DistillError
 from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, TOOL, VERDICT, failed_gates, statement
 
 SEAL = "seal.json"
+GATES_AGAINST = "gates that did not pass"
 LEVEL = "DISTILL_ALL_REQUIRED_GATES_PASSED"
 LEVEL_WAIVED = "DISTILL_REQUIRED_GATES_PASSED_OR_WAIVED"
 
@@ -22,7 +23,7 @@ def refusals(record: RunRecord) -> list[str]:
     if record.verdict == "INCOMPLETE":
         reasons.append("the run did not finish")
     if failed := failed_gates(record):
-        reasons.append(f"gates that did not pass: {', '.join(failed)}")
+        reasons.append(f"{GATES_AGAINST}: {', '.join(failed)}")
     if record.findings:
         reasons.append("; ".join(record.findings))
     elif record.verdict == "FAILED" and not failed:
