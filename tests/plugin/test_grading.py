@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
+from stage1_runs import call_generated
 from workbench import Bench, curated
 
 from pytest_distill.batch.batch import open_batch
@@ -99,6 +101,30 @@ def test_a_batch_without_scores_does_not_leave_once_a_calibration_is_named(bench
     calibrated(bench)
     gate = bench.judge(*ONLY).gate("grading.quality-agg")
     assert (gate.status, gate.rejected) == ("failed", 30)
+
+
+def test_generated_rows_leave_in_the_batch_that_scores_them(bench: Bench) -> None:
+    """Scoring derives a batch from one that cannot be sealed for want of scores, and of nothing else."""
+    scored(bench, [output(0.9)] * 30)
+    rows = call_generated(open_batch(bench.root / "batches" / "rows"))
+    shutil.rmtree(bench.root / "batches" / "scored")
+    space = workspaces.load(bench.root)
+    derived(space, rows, "scored", columns={"n": list(range(30))}, how=How(pipeline="grading.score"), what="w", why="y")
+
+    calibrated(bench)
+    unjudged = bench.judge("-k", "ancestors", batch="scored")
+    assert unjudged.status("lineage.generated") == "failed"
+    raw = bench.judge(batch="rows")
+    assert (raw.status("grading.scored"), raw.sealed) == ("failed", False)
+    for_want_of_scores = [gate.id for gate in raw.record.gates if gate.status == "failed"]
+    assert for_want_of_scores == ["grading.scored"], raw.out
+    assert bench.judge("-k", "ancestors", batch="scored").status("lineage.generated") == "passed"
+
+    bench.policy('[grading]\ncalibration = "calibration.json"\n[gates."counts.rows"]\nmin_rows = 31\n')
+    assert bench.judge("-k", "ancestors", batch="scored").status("lineage.generated") == "failed"  # another policy judged
+    assert not bench.judge(batch="rows").sealed
+    again = bench.judge("-k", "ancestors", batch="scored")
+    assert again.status("lineage.generated") == "failed"  # more than scores is missing
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from stage1_runs import rewrite
+from stage1_runs import call_generated
 from workbench import Bench, curated
 
 from pytest_distill.batch.batch import Batch, open_batch
@@ -29,8 +29,7 @@ def made(bench: Bench, parent: str, name: str) -> Batch:
 
 
 def generated(bench: Bench) -> None:
-    batch = open_batch(bench.batch(curated(12), "raw"))
-    rewrite(batch, {}, {**batch.manifest.model_dump(mode="json"), "origin": "generated"})
+    call_generated(open_batch(bench.batch(curated(12), "raw")))
 
 
 def test_rows_made_of_unsealed_generated_ones_stay_until_those_are_sealed(bench: Bench) -> None:
