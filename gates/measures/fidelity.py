@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from pytest_distill import measure, storage
 from pytest_distill.contracts.base import first_problem
 from pytest_distill.contracts.fidelity import FIDELITY, Fidelity, FidelityCalibration
-from pytest_distill.measuring.fidelity import decide, differences, length
+from pytest_distill.measuring.fidelity import decide, differences, figures, score
 from pytest_distill.policy.model import Grading
 
-TOLERANCE = 1e-4  # a stored length is rounded
+TOLERANCE = 2e-6  # a stored score is rounded
 
 
-@measure(version=1, config="grading")
+@measure(version=2, config="grading")
 def fidelity_fault(record: pl.Series, config: Grading) -> pl.Series:
     """What is wrong with a row's `fidelity`, null where nothing is: decided anew from texts, cosine and calibration."""
     if config.fidelity is None:
@@ -42,14 +42,17 @@ def _fault(row: dict[str, Any], calibration: FidelityCalibration, digest: str) -
     original, rephrased = row.get(stored.original), row.get(stored.rephrased)
     if not isinstance(original, str) or not isinstance(rephrased, str):
         return f"no text in {stored.original} or {stored.rephrased}"
-    found = differences(original, rephrased, shortest=calibration.shortest)
-    if found != stored.differences or abs(length(original, rephrased) - stored.length) > TOLERANCE:
+    own = figures(original, rephrased, stored.cosine)
+    found, sure = differences(own), score(own, calibration)
+    if found != stored.differences:
         return f"differs in {', '.join(found) or 'nothing'}, and says {', '.join(stored.differences) or 'nothing'}"
-    decision = decide(stored.cosine, found, calibration)
+    if abs(sure - stored.score) > TOLERANCE:
+        return f"scores {sure:.6f}, and says {stored.score:.6f}"
+    decision = decide(sure, calibration)
     if decision != stored.decision:
         return f"is to {decision}, and says {stored.decision}"
     if decision == "reject":
-        return f"cosine {stored.cosine:.3f}, differs in {', '.join(found) or 'nothing'}: not faithful"
+        return f"score {sure:.3f}, cosine {stored.cosine:.3f}, differs in {', '.join(found) or 'nothing'}: not faithful"
     if decision == "verify" and stored.verifier is None:
         return "in doubt, and verified by nobody"
     if stored.verifier is not None and not stored.verifier.passed:

@@ -1,15 +1,15 @@
 """Does a rephrased text still say what the original said: calibrated on labelled pairs, decided for every row of a batch.
 
-A model of meaning puts a cosine on each pair; numbers, denials, names, units and length are compared exactly beside it
-(`measuring.fidelity`), because a model of meaning misses just these. Only what lies between the two thresholds, or differs in
-something that a good rephrasing may change too, is given to a verifier. Without a verifier, the doubtful does not pass.
+A model of meaning puts a cosine on each pair; numbers, denials, names, units, the question and what is left of each clause are
+compared exactly beside it (`measuring.fidelity`), because a model of meaning misses just these. A logistic regression weighs
+both. Only what it leaves between two thresholds is given to a verifier. Without a verifier, the doubtful does not pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 
@@ -18,27 +18,28 @@ from pytest_distill.batch.batch import Batch
 from pytest_distill.contracts.fidelity import (
     FIDELITY,
     PIPELINE,
-    Difference,
     Fidelity,
     FidelityCalibration,
     FidelityHeldOut,
     FidelityPair,
     FidelityScore,
+    Figure,
 )
 from pytest_distill.contracts.manifest import How
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring import embedding
-from pytest_distill.measuring.fidelity import decide, differences, length
+from pytest_distill.measuring.fidelity import decide, differences, figures, score
 from pytest_distill.pipelines.grading.derive import Rejection, derived
 from pytest_distill.policy.workspace import Workspace
 
 FEWEST: Final = 20  # pairs of each label, in each half
-TELLING: Final = 5.0  # a difference rejects where it is this much commoner in the unfaithful pairs than in the faithful ones
-MISSED: Final = 0.02  # of the faithful pairs, those that `low` may reject
-LET_PASS: Final = 0.05  # of the pairs above `high`, those that may be unfaithful
-SHORTEST: Final = tuple(round(0.5 + 0.025 * step, 3) for step in range(20))
+DOUBTFUL: Final = 0.05  # of the pairs fitted on, those just below `high` that are left to the verifier
+LET_PASS: Final = 0.08  # of the pairs above `high`, those that may be unfaithful
+RIDGE: Final = 1.0
+NAMES: Final[tuple[Figure, ...]] = get_args(Figure)
 
+Array = np.ndarray[Any, np.dtype[np.float64]]
 Verifier = Callable[[Sequence[FidelityPair]], Sequence[FidelityScore]]
 
 
@@ -94,14 +95,14 @@ def calibrate(compared: Compared, *, model_sha256: str, data_sha256: str, seed: 
                 f"of {len(half.pairs)} pairs in one half, {faithful} are faithful",
                 f"Each half needs {FEWEST} pairs that are, and {FEWEST} that are not.",
             )
-    shortest = max(SHORTEST, key=lambda bound: _f1(_exact(halves[0], bound), halves[0]))
-    rejecting = _telling(halves[0], shortest)
-    low, high = _band(halves[0], shortest, rejecting)
+    table = _table(halves[0])
+    truth = np.array([pair.faithful is True for pair in halves[0].pairs])
+    constant, weights = fitted(table, truth)
     made = FidelityCalibration(
-        low=low,
-        high=high,
-        shortest=shortest,
-        rejecting=rejecting,
+        low=0,
+        high=1,
+        constant=constant,
+        weights=dict(zip(NAMES, weights, strict=True)),
         count=len(halves[0].pairs),
         faithful=sum(pair.faithful is True for pair in halves[0].pairs),
         model_sha256=model_sha256,
@@ -109,7 +110,52 @@ def calibrate(compared: Compared, *, model_sha256: str, data_sha256: str, seed: 
         seed=seed,
         held_out=FidelityHeldOut(count=1, precision=0, recall=0, f1=0, f1_doubtful_passed=0, f1_decided=0, verify_share=0),
     )
+    low, high = _band(np.array(_scores(halves[0], made)), truth)
+    made = made.model_copy(update={"low": low, "high": high})
     return made.model_copy(update={"held_out": judged(halves[1], made)})
+
+
+def _table(compared: Compared) -> Array:
+    """A row of figures for each pair, in the order of NAMES."""
+    found = [figures(pair.original, pair.rephrased, cosine) for pair, cosine in zip(*compared, strict=True)]
+    return np.array([[one[name] for name in NAMES] for one in found])
+
+
+def _scores(compared: Compared, calibration: FidelityCalibration) -> list[float]:
+    return [score(figures(pair.original, pair.rephrased, cosine), calibration) for pair, cosine in zip(*compared, strict=True)]
+
+
+def fitted(table: Array, truth: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[float, list[float]]:
+    """Constant and weights of a ridge logistic regression by Newton's method, rounded to six digits.
+
+    A figure whose weight has the wrong sign (chance, or labels that say nothing of it) is left out, and the rest fitted again.
+    """
+    signs = np.array([1.0 if name == "cosine" else -1.0 for name in NAMES])
+    used = np.ones(len(NAMES), dtype=bool)
+    while True:
+        found = _regression(table[:, used], truth.astype(np.float64))
+        weights = np.zeros(len(NAMES))
+        weights[used] = found[1:]
+        turned = weights * signs < 0
+        if not turned.any():
+            return round(float(found[0]), 6), [round(float(weight), 6) for weight in weights]
+        used &= ~turned
+
+
+def _regression(table: Array, truth: Array) -> Array:
+    """The constant first, which is not punished."""
+    design = np.column_stack([np.ones(len(table)), table])
+    ridge = RIDGE * np.eye(design.shape[1])
+    ridge[0, 0] = 0.0
+    weights: Array = np.zeros(design.shape[1])
+    for _ in range(60):
+        odds = 1 / (1 + np.exp(-np.clip(design @ weights, -40, 40)))
+        curve = (design * (odds * (1 - odds))[:, None]).T @ design + ridge
+        step = np.linalg.solve(curve, design.T @ (truth - odds) - ridge @ weights)
+        weights = weights + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights
 
 
 def _part(compared: Compared, chosen: Sequence[bool]) -> Compared:
@@ -119,10 +165,7 @@ def _part(compared: Compared, chosen: Sequence[bool]) -> Compared:
 
 def judged(compared: Compared, calibration: FidelityCalibration) -> FidelityHeldOut:
     """How the calibration does on labelled pairs."""
-    decisions = [
-        decide(cosine, differences(pair.original, pair.rephrased, shortest=calibration.shortest), calibration)
-        for pair, cosine in zip(*compared, strict=True)
-    ]
+    decisions = [decide(sure, calibration) for sure in _scores(compared, calibration)]
     truth = [pair.faithful is True for pair in compared.pairs]
     passed = [decision == "pass" for decision in decisions]
     right = sum(map(bool.__and__, passed, truth))
@@ -131,9 +174,9 @@ def judged(compared: Compared, calibration: FidelityCalibration) -> FidelityHeld
         count=len(truth),
         precision=right / max(sum(passed), 1),
         recall=right / max(sum(truth), 1),
-        f1=_score(passed, truth),
-        f1_doubtful_passed=_score([decision != "reject" for decision in decisions], truth),
-        f1_decided=_score([passed[place] for place in decided], [truth[place] for place in decided]),
+        f1=_f1(passed, truth),
+        f1_doubtful_passed=_f1([decision != "reject" for decision in decisions], truth),
+        f1_decided=_f1([passed[place] for place in decided], [truth[place] for place in decided]),
         verify_share=decisions.count("verify") / len(decisions),
     )
 
@@ -143,50 +186,32 @@ def fits(original: str, seed: int) -> bool:
     return int(storage.sha256_bytes(f"{seed}\n{original}".encode())[:8], 16) % 2 == 0
 
 
-def _score(said: Sequence[bool], truth: Sequence[bool]) -> float:
+def _f1(said: Sequence[bool], truth: Sequence[bool]) -> float:
     """F1 of what was said to be faithful."""
     right = sum(map(bool.__and__, said, truth))
     return 2 * right / max(sum(said) + sum(truth), 1)
 
 
-def _f1(said: Sequence[bool], compared: Compared) -> float:
-    return _score(said, [pair.faithful is True for pair in compared.pairs])
+def _band(scores: Array, truth: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[float, float]:
+    """Between which scores a verifier is asked.
 
-
-def _exact(compared: Compared, shortest: float) -> list[bool]:
-    return [not differences(pair.original, pair.rephrased, shortest=shortest) for pair in compared.pairs]
-
-
-def _telling(compared: Compared, shortest: float) -> tuple[Difference, ...]:
-    """The differences that reject by themselves."""
-    found = [differences(pair.original, pair.rephrased, shortest=shortest) for pair in compared.pairs]
-    truth = [pair.faithful is True for pair in compared.pairs]
-
-    def share(name: str, of: bool) -> float:
-        own = [name in one for one, faithful in zip(found, truth, strict=True) if faithful is of]
-        return sum(own) / max(len(own), 1)
-
-    names: tuple[Difference, ...] = get_args(Difference)
-    return tuple(sorted(name for name in names if share(name, of=False) > TELLING * share(name, of=True)))
-
-
-def _band(compared: Compared, shortest: float, rejecting: Sequence[Difference]) -> tuple[float, float]:
-    """The cosines between which a verifier is asked, from the pairs that no difference rejects."""
-    left = [
-        (cosine, pair.faithful is True)
-        for pair, cosine in zip(*compared, strict=True)
-        if not set(differences(pair.original, pair.rephrased, shortest=shortest)) & set(rejecting)
-    ]
-    values = np.array([cosine for cosine, _ in left])
-    truth = np.array([faithful for _, faithful in left])
-    if not truth.any():
-        raise DistillError(Code.FIDELITY, "no faithful pair is free of differences", "Are the labels the right way round?")
-    low = float(np.quantile(values[truth], MISSED))
-    order = np.argsort(-values, kind="stable")
-    wrong = np.cumsum(~truth[order]) / np.arange(1, len(order) + 1)
-    fine = np.flatnonzero(wrong <= LET_PASS)
-    high = float(values[order[fine[-1]]]) if len(fine) else 1.0
-    return round(min(low, high), 6), round(max(low, high), 6)
+    `high` has the best F1 of those bounds above which at most LET_PASS of the pairs are unfaithful; without any such bound
+    nothing passes. `low` leaves DOUBTFUL of the pairs below it in doubt. Where bounds for F1 alone would pass more, all between
+    is in doubt too: what cannot be told apart is not decided.
+    """
+    order = np.argsort(-scores, kind="stable")
+    values = scores[order]
+    right = np.cumsum(truth[order])
+    count = np.arange(1, len(order) + 1)
+    last = np.append(values[1:] < values[:-1], True)  # equal scores are decided alike
+    f1 = np.where(last, 2 * right / (count + truth.sum()), 0.0)
+    fine = last & (right >= (1 - LET_PASS) * count)
+    best = int(np.argmax(f1)) + 1
+    passing = int(np.argmax(np.where(fine, f1, 0.0))) + 1 if fine.any() else 0
+    doubtful = max(best, passing + round(DOUBTFUL * len(order)))
+    high = float(values[passing]) if passing < len(order) else 0.0
+    low = float(values[min(doubtful, len(order)) - 1])
+    return min(low, high), high
 
 
 # ---- a batch
@@ -220,16 +245,17 @@ def judge_batch(
     digest = storage.sha256_bytes(calibration.to_bytes())
     found = []
     for pair, cosine in zip(pairs, compare(pairs, folder), strict=True):
-        own = differences(pair.original, pair.rephrased, shortest=calibration.shortest)
+        own = figures(pair.original, pair.rephrased, cosine)
+        sure = score(own, calibration)
         found.append(
             Fidelity(
                 original=columns[0],
                 rephrased=columns[1],
                 calibration_sha256=digest,
                 cosine=cosine,
-                length=round(length(pair.original, pair.rephrased), 4),
-                differences=own,
-                decision=decide(cosine, own, calibration),
+                score=sure,
+                differences=differences(own),
+                decision=decide(sure, calibration),
             )
         )
     doubtful = [place for place, one in enumerate(found) if one.decision == "verify"]
@@ -250,7 +276,7 @@ def judge_batch(
 
 
 def _rejection(found: Fidelity) -> Rejection | None:
-    said = f"cosine {found.cosine:.3f}, differs in: {', '.join(found.differences) or 'nothing'}"
+    said = f"score {found.score:.3f}, cosine {found.cosine:.3f}, differs in: {', '.join(found.differences) or 'nothing'}"
     if found.decision == "reject":
         return Rejection(Reason.INFIDELITY, said)
     if found.decision == "verify" and found.verifier is None:

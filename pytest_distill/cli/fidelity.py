@@ -21,7 +21,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
         "fidelity",
         parents=[common],
         help="whether rephrased texts keep what the originals say",
-        description="A model of meaning and an exact comparison of numbers, denials, names, units and length decide; what they "
+        description="A model of meaning and an exact comparison of numbers, denials, names, units and clauses decide; what they "
         "leave in doubt is for a verifier, or does not pass. The thresholds come from a calibration and nowhere else.",
     )
     what = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -67,7 +67,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
         shared.print_json(made.model_dump(mode="json"))
     elif not args.quiet:
         held = made.held_out
-        print(f"cosine: under {made.low:.3f} rejects, over {made.high:.3f} passes; {', '.join(made.rejecting)} rejects too")  # noqa: T201
+        print(f"score: under {made.low:.3f} rejects, over {made.high:.3f} passes")  # noqa: T201
         print(f"held out, {held.count} pairs: F1 {held.f1:.3f}, {held.verify_share:.1%} in doubt and counted as not passed")  # noqa: T201
     shared.say(args, f'{args.out}; the policy names it: [grading] fidelity = "{args.out.name}"')
     return 0

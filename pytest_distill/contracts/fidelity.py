@@ -5,7 +5,7 @@ There is no default threshold. What a calibration says holds for the model of me
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,12 @@ PASS_AT: Final = 4  # the verifier's score from which a rephrasing passes
 
 Cosine = Annotated[float, Field(strict=True, ge=-1.001, le=1.001)]  # float32 rounds a hair beyond 1
 Share = Annotated[float, Field(ge=0, le=1)]
-Difference = Literal["numbers", "negation", "names", "units", "length"]
+Weight = Annotated[float, Field(allow_inf_nan=False)]
+Difference = Literal["ending", "names", "negation", "numbers-came", "numbers-changed", "numbers-gone", "question", "units"]
+Figure = Literal[
+    "cosine", "clause", "ending", "names", "negation", "numbers-came", "numbers-changed", "numbers-gone", "question", "repeated",
+    "shorter", "units", "unsaid",
+]  # fmt: skip
 Decision = Literal["pass", "reject", "verify"]
 
 
@@ -53,7 +58,7 @@ class Fidelity(Contract):
     rephrased: NonBlank
     calibration_sha256: Sha256
     cosine: Cosine
-    length: Annotated[float, Field(ge=0)]  # words of the rephrasing, as a share of the original's
+    score: Share  # the calibration's: how sure it is that the rephrasing is faithful
     differences: tuple[Difference, ...]
     decision: Decision
     verifier: FidelityScore | None = None
@@ -72,18 +77,18 @@ class FidelityHeldOut(Contract):
 
 
 class FidelityCalibration(Contract):
-    """`distill fidelity calibrate` writes it.
+    """`distill fidelity calibrate` writes it: a logistic regression over a cosine and what is compared exactly beside it.
 
-    cosine > high passes, cosine < low rejects, both edges and what lies between go to the verifier. A difference that is in
-    `rejecting` rejects whatever the cosine; any other sends a pair that would pass to the verifier.
+    score > high passes, score < low rejects, both edges and what lies between go to the verifier. The score is
+    1 / (1 + exp(-(constant + the weighted figures))). A greater cosine never lowers it, and no other figure ever raises it.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["fidelity"] = "fidelity"
-    low: Annotated[float, Field(ge=-1, le=1)]
-    high: Annotated[float, Field(ge=-1, le=1)]
-    shortest: Annotated[float, Field(ge=0, le=1)]  # a rephrasing with a smaller share of the original's words differs in length
-    rejecting: tuple[Difference, ...]
+    low: Share
+    high: Share
+    constant: Weight
+    weights: dict[Figure, Weight]
     count: int = Field(ge=2)
     faithful: int = Field(ge=1)
     model_sha256: Sha256
@@ -95,6 +100,11 @@ class FidelityCalibration(Contract):
     def fitted(self) -> FidelityCalibration:
         if self.low > self.high:
             raise ValueError(f"the thresholds cross: low {self.low:g} lies above high {self.high:g}")
+        if self.weights.keys() != set(get_args(Figure)):
+            raise ValueError(f"each of {', '.join(get_args(Figure))} needs a weight, and nothing else has one")
+        turned = [name for name, weight in self.weights.items() if (weight < 0) is (name == "cosine") and weight != 0]
+        if turned:
+            raise ValueError(f"the weight of {turned[0]} has the wrong sign: a difference would speak for a rephrasing")
         if self.faithful >= self.count:
             raise ValueError("every pair it was fitted on is faithful: nothing tells what is not")
         return self

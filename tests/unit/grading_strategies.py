@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from hypothesis import strategies as st
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, QualityThresholds
-from pytest_distill.contracts.fidelity import Fidelity, FidelityCalibration, FidelityHeldOut, FidelityPair, FidelityScore
+from pytest_distill.contracts.fidelity import (
+    Difference,
+    Fidelity,
+    FidelityCalibration,
+    FidelityHeldOut,
+    FidelityPair,
+    FidelityScore,
+    Figure,
+)
 from pytest_distill.contracts.grading import (
     DIMENSIONS,
     Attempt,
@@ -81,18 +91,19 @@ verified = st.builds(
     ),
     st.integers(1, 5), WORD, WORD,
 )  # fmt: skip
-found_differences = st.lists(st.sampled_from(["length", "names", "negation", "numbers", "units"]), unique=True).map(tuple)
+found_differences = st.lists(st.sampled_from(get_args(Difference)), unique=True).map(tuple)
 fidelity = st.builds(
-    Fidelity, original=WORD, rephrased=WORD, calibration_sha256=SHA, cosine=st.floats(-1, 1), length=st.floats(0, 9),
+    Fidelity, original=WORD, rephrased=WORD, calibration_sha256=SHA, cosine=st.floats(-1, 1), score=SHARE,
     differences=found_differences, decision=st.sampled_from(["pass", "reject", "verify"]), verifier=st.none() | verified,
 )  # fmt: skip
 
 
 @st.composite
 def fidelity_calibrations(draw: st.DrawFn) -> FidelityCalibration:
-    low, high = sorted(draw(st.tuples(st.floats(-1, 1), st.floats(-1, 1))))
+    low, high = sorted(draw(st.tuples(SHARE, SHARE)))
+    weights = {name: draw(st.floats(0, 9)) * (1 if name == "cosine" else -1) for name in get_args(Figure)}
     return FidelityCalibration(
-        low=low, high=high, shortest=draw(SHARE), rejecting=draw(found_differences), count=draw(st.integers(10, 99)),
+        low=low, high=high, constant=draw(st.floats(-9, 9)), weights=weights, count=draw(st.integers(10, 99)),
         faithful=draw(st.integers(1, 9)), model_sha256=draw(SHA), data_sha256=draw(SHA), seed=draw(COUNT),
         held_out=draw(st.builds(
             FidelityHeldOut, count=st.integers(1, 99), precision=SHARE, recall=SHARE, f1=SHARE, f1_doubtful_passed=SHARE,
@@ -139,12 +150,13 @@ ONE: dict[str, Contract] = {
         seed=0,
     ),
     "fidelity": Fidelity(
-        original="a", rephrased="b", calibration_sha256=_SHA, cosine=0.9, length=1.0, differences=(), decision="pass"
+        original="a", rephrased="b", calibration_sha256=_SHA, cosine=0.9, score=0.9, differences=(), decision="pass"
     ),
     "fidelity_pair": FidelityPair(original="a", rephrased="b"),
     "fidelity_score": FidelityScore(fidelity_score=4, passed=True, verifier_model="m", version="v"),
     "fidelity_calibration": FidelityCalibration(
-        low=0.5, high=0.9, shortest=0.7, rejecting=("numbers",), count=2, faithful=1, model_sha256=_SHA, data_sha256=_SHA, seed=0,
+        low=0.5, high=0.9, constant=0.0, weights=dict.fromkeys(get_args(Figure), 0.0), count=2, faithful=1, model_sha256=_SHA,
+        data_sha256=_SHA, seed=0,
         held_out=FidelityHeldOut(
             count=1, precision=1, recall=1, f1=1, f1_doubtful_passed=1, f1_decided=1, verify_share=0
         ),
