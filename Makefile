@@ -46,16 +46,19 @@ wheel-test: $(WHEEL_ENV)/.installed  ## the built wheel in a clean environment, 
 	rm -rf build/wheel-test && mkdir -p build/wheel-test && cp tests/wheel/*.py build/wheel-test/
 	cd build/wheel-test && "$(WHEEL_BIN)/python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider
 
+# Tests in a pytest run that compare texts by meaning; `make test` has no torch and leaves them out.
+MEANING := tests/plugin/test_diversity.py tests/plugin/test_bulk.py tests/plugin/test_contamination_meaning.py
+
 # Models are tested in an environment of their own: torch is large, and most of the project works without it. On Linux, the
 # version named here installs as a build for CPUs where the package index offers one.
 $(GENERATE_ENV)/.installed: pyproject.toml setup.py
 	test -x $(GENERATE_ENV)/bin/python || "$(PYTHON)" -m venv $(GENERATE_ENV)
 	$(GENERATE_ENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(GENERATE_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[generate]'
+	$(GENERATE_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[generate,embed]' detoxify
 	touch $@
 
 test-generate: $(GENERATE_ENV)/.installed  ## models, backends and critics, with torch
-	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest tests/generate
+	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest tests/generate $(MEANING)
 
 # vLLM in its build for CPUs, which wants other versions than the rest of the project: an environment of its own, about 4 GB.
 VLLM_PIP := $(VLLM_ENV)/bin/python -m pip install --quiet --disable-pip-version-check
