@@ -402,7 +402,7 @@ def test_a_decompression_bomb_is_refused(
         ("x.txt", b"{}", Code.FORMAT, "the name tells no format"),
         ("x", b"{}", Code.FORMAT, "the name tells no format"),
         ("x.jsonl", b"", Code.SOURCE, "is empty"),
-        ("x.jsonl", gzip.compress(b"{}"), Code.FORMAT, "holds gzip data"),
+        ("x.jsonl", gzip.compress(b"{}", mtime=0), Code.FORMAT, "holds gzip data"),
         ("x.jsonl", zst(b"{}"), Code.FORMAT, "holds zstd data"),
         ("x.jsonl.gz", b"{}\n", Code.FORMAT, "holds no gzip data"),
         ("x.jsonl.gz", zst(b"{}"), Code.FORMAT, "holds no gzip data"),
