@@ -3,6 +3,7 @@
 import polars as pl
 
 from pytest_distill import gate
+from pytest_distill.contracts.grading import SCORING
 from pytest_distill.gates.measures import grading
 
 
@@ -19,7 +20,7 @@ def test_scores_are_calibrated(batch, policy, require):
     Scores without one mean nothing, and there is no default threshold.
     """
     require("calibrations that the policy names", 0 if policy.grading.calibration is None else 1, at_least=1)
-    wrong = grading.unfit(batch.attachment(grading.SCORING), policy.grading)
+    wrong = grading.unfit(batch.attachment(SCORING), policy.grading)
     require("; ".join(wrong) or "things that the calibration was not made for", len(wrong), equals=0)
     strangers = grading.strangers(batch.column("scores"), policy.grading)
     require("rows scored by another model or version", strangers, equals=0, unit="rows")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,8 @@ class Labelled:
         return Labelled(self.scores[rows], self.good[rows], self.groups[rows])
 
 
-class Fitted(NamedTuple):
+@dataclass(frozen=True)
+class Fitted:
     weights: tuple[float, ...]
     thresholds: QualityThresholds
     weight_intervals: list[Interval]

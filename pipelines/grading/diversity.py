@@ -35,7 +35,7 @@ def from_pairs(file: Path, model: Path, *, seed: int = 0) -> DiversityCalibratio
             f"At least {MIN_PAIRS} of each.",
         )
     vectors = embedding.embed([pair[side] for side in ("a", "b") for pair in pairs], model)
-    cosines = np.sum(vectors[: len(pairs)] * vectors[len(pairs) :], axis=1, dtype=np.float64)
+    cosines = np.asarray(np.sum(vectors[: len(pairs)] * vectors[len(pairs) :], axis=1, dtype=np.float64))
     radius = best(cosines, duplicate)
     rng = np.random.default_rng(seed)
     draws = [rng.integers(0, len(pairs), len(pairs)) for _ in range(DRAWS)]

@@ -110,7 +110,6 @@ class Ray(Engine):
                 self._connect(ray, options)
             self._ray = ray
             self._count(ray)
-            return ray
         return self._ray
 
     def _place(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def split(labels: Sequence[str], found: Sequence[int], *, held_out: float, seed:
                 for row in members[family]:
                     parts[row] = part
     for label, count in sorted(totals.items()):
-        here = Counter(part for part, name in zip(parts, labels, strict=True) if name == label)
+        here: Counter[str] = Counter(part for part, name in zip(parts, labels, strict=True) if name == label)
         if short := next((part for part in ("train", "calibration", "held_out") if here[part] < MIN_ROWS), None):
             raise DistillError(
                 Code.DOMAIN,

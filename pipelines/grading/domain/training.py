@@ -138,7 +138,8 @@ def fit(states: States, targets: npt.NDArray[np.int64], recipe: Recipe) -> Domai
     with torch.no_grad():
         head.head.weight /= scale
         head.head.bias -= head.head.weight @ mean
-    return head.eval()
+    head.eval()
+    return head
 
 
 def fit_temperature(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], ids: list[int]) -> float:

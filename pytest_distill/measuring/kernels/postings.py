@@ -56,10 +56,11 @@ def jaccard(index: Postings, rows: Sequence[Iterable[Hashable]]) -> Weights:
     common = np.zeros((len(rows), len(index.totals)), np.float32)
     _add(np.array(known, np.int64), np.array(bounds, np.int64), index.items, index.bounds, index.weights, common)
     union = totals[:, None] + index.totals[None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    shares: Weights = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return shares
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _add(known: Numbers, rows: Numbers, items: Numbers, bounds: Numbers, weights: Weights, common: Weights) -> None:
     for row in range(len(rows) - 1):
         for place in range(rows[row], rows[row + 1]):
