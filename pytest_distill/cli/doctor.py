@@ -17,9 +17,11 @@ EXTRAS = {
     "generate": "stage 1 with a model in this process (transformers)",
     "vllm": "stage 1 with vLLM's offline engine",
     "tiktoken": "tokenizers of the tiktoken family, for distill tokenize",
-    "embed": "hold-outs compared by meaning with the training data",
+    "embed": "texts compared by meaning: hold-outs, rephrased benchmark items, fidelity, density",
+    "ann": "density by meaning of more than 100,000 rows",
     "toxicity": "toxicity scores",
     "ray": "runs on several machines",
+    "inspect": "the screen of distill inspect",
 }
 # What the libraries read that generate and train: where models lie, whether the network may be asked, which devices are used.
 PLACES = ("HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME",

@@ -36,5 +36,5 @@ def test_every_key_is_mentioned() -> None:
 
 def test_what_is_commented_out_is_valid_too() -> None:
     lines = [re.sub(r"^# (?=\[|\w+ = )", "", line) for line in DEFAULT.read_text().splitlines()]
-    lines = [line for line in lines if line not in {"benchmarks = []"}]
+    lines = [line for line in lines if line not in {"benchmarks = []", "radius = 0.9"}]  # the one without, or the other way
     assert Policy.model_validate(tomllib.loads("\n".join(lines))) != Policy()
