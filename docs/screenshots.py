@@ -96,7 +96,7 @@ def main() -> int:
         inspecting = place / "inspect.svg"
         storage.write_bytes(inspecting, inspection(place, "mixed").encode())
         chrome.show(driver, inspecting, width=1450)
-        storage.write_bytes(IMAGES / "inspect.png", chrome.picture(driver, height=850))
+        storage.write_bytes(IMAGES / "inspect.png", chrome.picture(driver, height=850, element="svg"))
         # The page further down, where the drawings are.
         chrome.show(driver, page, width=1280)
         storage.write_bytes(IMAGES / "report-drawings.png", chrome.picture(driver, element="#distributions, #map"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_distill.policy import allowance
-from pytest_distill.policy.bulk import is_bulk_batch, is_generated, is_made, items_of
+from pytest_distill.policy.bulk import is_bulk_batch, is_generated, is_generated_bulk, is_made, items_of
 
 if TYPE_CHECKING:
     from pytest_distill.contracts.manifest import CostName, Manifest, ModelUse
@@ -19,7 +19,7 @@ def items(batch: Any) -> int:
 
 def wants_gold(batch: Any, policy: Policy) -> bool:
     """Whether it is bulk that has to match a gold set: rows were made, and not only labels."""
-    return is_generated(batch.manifest) and is_bulk(batch, policy)
+    return is_generated_bulk(batch.manifest, batch.all_rows, policy)
 
 
 def is_bulk(batch: Any, policy: Policy) -> bool:

@@ -30,7 +30,7 @@ from pytest_distill.gating.progress import scan_progress
 from pytest_distill.gating.terminal import reasons
 from pytest_distill.measuring import integrity
 from pytest_distill.measuring.measure import Measure
-from pytest_distill.policy.bulk import is_bulk_batch
+from pytest_distill.policy.bulk import is_generated_bulk
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.suite.declared import Declared, effective_limits, not_applicable, severity
 
@@ -146,7 +146,7 @@ class Keeper:
         return not_applicable(
             gate,
             **facts,
-            bulk=is_bulk_batch(manifest, self.batch.rows, self.workspace.policy),
+            bulk=is_generated_bulk(manifest, self.batch.rows, self.workspace.policy),
             columns=columns,
             policy=self.workspace.policy,
         )

@@ -38,6 +38,11 @@ def is_bulk_batch(manifest: Manifest, rows: int, policy: Policy) -> bool:
     return is_made(manifest) and is_bulk(items_of(manifest, rows), policy, repeats=manifest.origin == "derived")
 
 
+def is_generated_bulk(manifest: Manifest, rows: int, policy: Policy) -> bool:
+    """Whether rows were made in bulk, which wants a gold set and an inspection. Labels are bulk for models and cost alone."""
+    return is_generated(manifest) and is_bulk_batch(manifest, rows, policy)
+
+
 def refuse_single_tier(workspace: Workspace, items: int, *, repeats: bool = False) -> None:
     """Raises E-GOLD where a task is bulk and the workspace has no frozen gold set for its output to match."""
     if is_bulk(items, workspace.policy, repeats=repeats) and gold.frozen(workspace) is None:

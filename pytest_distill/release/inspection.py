@@ -11,7 +11,7 @@ from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.rows import json_lines
 from pytest_distill.contracts.inspection import Decision, Inspection, draw
 from pytest_distill.errors import Code, DistillError
-from pytest_distill.policy.bulk import is_bulk_batch
+from pytest_distill.policy.bulk import is_generated_bulk
 from pytest_distill.policy.sampling_plan import SamplingPlan, plan_for
 from pytest_distill.policy.workspace import Workspace
 
@@ -43,7 +43,7 @@ def begin(workspace: Workspace, batch: Batch) -> Inspection:
 def sampling_plan(workspace: Workspace, batch: Batch) -> SamplingPlan:
     """How many rows of the batch the policy wants looked at, and how many defects it accepts among them."""
     policy = workspace.policy
-    return plan_for(policy, bulk=is_bulk_batch(batch.manifest, batch.rows, policy), lot=batch.rows)
+    return plan_for(policy, bulk=is_generated_bulk(batch.manifest, batch.rows, policy), lot=batch.rows)
 
 
 def record(workspace: Workspace, inspection: Inspection, decisions: Sequence[Decision]) -> Inspection:

@@ -22,7 +22,7 @@ from pytest_distill.engine.local import Processes
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.preprocess import config
 from pytest_distill.pipelines.preprocess.resume import NOTHING
-from pytest_distill.policy.bulk import is_bulk_batch
+from pytest_distill.policy.bulk import is_generated_bulk
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.stopping import Stop
 
@@ -96,7 +96,7 @@ def test_what_was_filtered_is_no_bulk_that_was_generated(place: Workspace, tmp_p
     """The model that tells languages stands in the manifest, and it made no row: no gold set is asked for."""
     batch = run(place, [write_jsonl(tmp_path / "a.jsonl", [{"text": prose(n)} for n in range(3)])])
     assert batch.manifest.how.models
-    assert not is_bulk_batch(batch.manifest, 1000, place.policy)
+    assert not is_generated_bulk(batch.manifest, 1000, place.policy)
 
 
 def test_quarantine_keeps_the_bytes_and_says_who_it_was_like(place: Workspace, tmp_path: Path) -> None:

@@ -146,9 +146,13 @@ def test_there_is_one_of_it(name, home):
     assert {str(path.relative_to(ROOT)) for path in OURS if name in names(path)} == {home}
 
 
+# A judge may be tuned to instructions, and an encoder is no language model: each has its one door.
+DOORS = {"apply_chat_template": ["chat.py"], "AutoModel.": ["loader.py"]}
+
+
 @pytest.mark.parametrize("word", ["apply_chat_template", "trust_remote_code=True", "AutoModel.", "generate_with_scores"])
-def test_what_no_module_does(word):
-    assert [path.name for path in OURS if word in path.read_text(encoding="utf-8")] == []
+def test_what_no_module_does_but_its_one_door(word):
+    assert [path.name for path in OURS if word in path.read_text(encoding="utf-8")] == DOORS.get(word, [])
 
 
 @pytest.mark.parametrize("text", ["\\nLabel:", 'Response:"'])

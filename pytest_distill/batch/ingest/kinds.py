@@ -115,8 +115,8 @@ def infer(rows: Iterable[dict[str, Any]], mapping: Mapping[str, str]) -> str:
         raise DistillError(
             Code.KIND,
             f"the rows hold conversations (column {turns[0]!r}), and no column says what is asked and what is answered",
-            "Give each row an instruction (what comes before the last answer) and a response (that answer), and ingest it with --kind sft; "
-            'the page "Import your data" has the few lines of Python.',
+            "Give each row an instruction (what comes before the last answer) and a response (that answer), and ingest it with "
+            '--kind sft; the page "Import your data" has the few lines of Python.',
         )
     need = "; ".join(f"{kind} needs {' and '.join(names)}" for kind, names in REQUIRED_COLUMNS.items())
     raise DistillError(Code.KIND, f"the rows fit no kind (columns: {columns})", f"{need}. Rename columns: {_likely(usual)}.")
