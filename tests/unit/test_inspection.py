@@ -171,7 +171,7 @@ def test_on_a_terminal_one_key_a_row_answers_and_the_next_call_goes_on(inspected
 def on_a_terminal(answers):
     """Runs the command on a pseudo-terminal; each answer is typed when it is asked for. What was shown."""
     descriptor, terminal = pty.openpty()
-    words = [sys.executable, "-m", "pytest_distill.cli.main", "inspect", ID, "--who", "Ada"]
+    words = [sys.executable, "-m", "pytest_distill.cli.main", "inspect", ID, "--who", "Ada", "--plain"]
     child = subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
     os.close(terminal)
     shown, asked = b"", 0
