@@ -58,7 +58,8 @@ $(GENERATE_ENV)/.installed: pyproject.toml setup.py
 	touch $@
 
 test-generate: $(GENERATE_ENV)/.installed  ## models, backends and critics, with torch
-	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest tests/generate $(MEANING)
+	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest $(MEANING)
+	OMP_NUM_THREADS=2 $(GENERATE_ENV)/bin/python -m pytest tests/generate
 
 # vLLM in its build for CPUs, which wants other versions than the rest of the project: an environment of its own, about 4 GB.
 VLLM_PIP := $(VLLM_ENV)/bin/python -m pip install --quiet --disable-pip-version-check
