@@ -36,7 +36,8 @@ def generated(bench: Bench, *answers: str, **settings: float) -> None:
     asked = [{**row, "id": f"hard-{n}", "response": answer} for n, (row, answer) in enumerate(zip(ASKED, answers, strict=True))]
     batch = open_batch(bench.batch([*rows, *asked]))
     how = How(pipeline="own", parameters=dict(settings)).model_dump(mode="json")
-    rewrite(batch, {}, {**batch.manifest.model_dump(mode="json"), "origin": "generated", "how": how})
+    made = {"origin": "generated", "how": how, "spec_version": "1", "spec_sha256": "d" * 64}
+    rewrite(batch, {}, {**batch.manifest.model_dump(mode="json"), **made})
     inspect_all(bench.root, "demo")
 
 
