@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from pytest_distill import measure
+from pytest_distill.errors import Code, DistillError
 
 
 @measure(version=1)
@@ -31,7 +32,7 @@ def prompt_text(
         return pl.Series([a[: shared_prefix(a, b)] for a, b in zip(chosen, rejected, strict=True)], dtype=pl.String)
     if kind == "rag" and title is not None and title.dtype == pl.String:
         return title.fill_null("")
-    column = next(c for c in (content, text, instruction, chosen) if c is not None)
+    column = _first(kind, content, text, instruction, chosen)
     return pl.Series([""], dtype=pl.String).new_from_index(0, len(column))
 
 
@@ -49,8 +50,17 @@ def answer_text(
     if kind == "preference" and chosen is not None and rejected is not None:
         return after_prompt(chosen, chosen, rejected, prompt)
     own = {"rag": content, "text": text}.get(kind)  # a row of text may carry a response of its own along
-    column = own if own is not None else next(c for c in (response, content, text) if c is not None)
+    column = own if own is not None else _first(kind, response, content, text)
     return column.fill_null("")
+
+
+def _first(kind: str, *columns: pl.Series | None) -> pl.Series:
+    """The first column that there is. Raises E-MEASURE for a batch that holds no texts, such as one of tokens."""
+    found = next((column for column in columns if column is not None), None)
+    if found is None:
+        gates = 'a gate for others declares applies={"kind": ["sft", ...]}'
+        raise DistillError(Code.MEASURE, f"a batch of kind {kind} has no texts: {gates}")
+    return found
 
 
 @measure(version=1)

@@ -1,7 +1,7 @@
 """The workers of a Ray cluster: one on this machine that is started for the purpose, or one that runs already.
 
-A cluster that is started here listens on the loopback interface only, has no dashboard, tells nobody that it was used, and ends
-with this process, however that ends. One that runs already is left as it was found.
+A cluster that is started here listens on the loopback interface only, asks for a token that nobody else has, has no dashboard,
+tells nobody that it was used, and ends with this process, however that ends. One that runs already is left as it was found.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_distill import storage
@@ -41,6 +42,9 @@ _ENDED: Final = DistillError(
 )
 _WATCH: Final = f"import sys; sys.stdin.buffer.read() or sys.stderr.write({_ENDED.line()!r} + chr(10))"
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_LOG_TO_DRIVER": "0"}
+# What the clusters of this process ask for, where the user has not said how: Ray reads it once in a process, and would else make
+# one that stays in the user's home.
+_TOKEN: Final = {} if "RAY_AUTH_MODE" in ENVIRONMENT else {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 class Ray(Engine):
@@ -65,6 +69,11 @@ class Ray(Engine):
     def address(self) -> str:
         """Host and port of the cluster, which is started where it is not yet."""
         return str(self._started().get_runtime_context().gcs_address)
+
+    @property
+    def access(self) -> dict[str, str]:
+        """What another process has to find in its environment before it may use a cluster that this one has started."""
+        return {"RAY_AUTH_MODE": "token", **_TOKEN} if _TOKEN else {}
 
     def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
         ray = self._started()
@@ -106,7 +115,7 @@ class Ray(Engine):
             job = ray.job_config.JobConfig(_client_job=True)
             options = {"log_to_driver": False, "logging_level": "CRITICAL", "job_config": job, **self._place()}
             loopback = self._address is None or only_here(*parsed(self._address))
-            with _as_at_start(), _signals_kept(), _on_loopback(loopback):
+            with _as_at_start({} if self._address else _TOKEN), _signals_kept(), _on_loopback(loopback):
                 self._connect(ray, options)
             self._ray = ray
             self._count(ray)
@@ -139,12 +148,15 @@ class Ray(Engine):
             except (Exception, SystemExit) as error:  # what it raises depends on how far it came
                 ray.shutdown()
                 if self._address is not None or attempt == ATTEMPTS:
-                    raise self._unusable(str(error)) from error
+                    raise self._unusable(str(error), refused=_refused(error)) from error
             else:
                 return
 
-    def _unusable(self, why: str) -> DistillError:
+    def _unusable(self, why: str, *, refused: bool = False) -> DistillError:
         first = (why.strip().splitlines() or ["it ended without a word"])[0]
+        if refused:
+            what = f"the Ray cluster at {self._address} asks for a token, and this process has not the right one"
+            return DistillError(Code.ENGINE, what, "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's own.")
         if self._address is None:
             return DistillError(Code.ENGINE, f"Ray could not be started: {first}", "`ray start --head` may tell more.")
         return DistillError(Code.ENGINE, f"the Ray cluster at {self._address} cannot be used: {first}", "Start it again.")
@@ -168,6 +180,15 @@ class Ray(Engine):
             self._watcher.communicate(b"done")
             self._watcher = None
             atexit.unregister(self.close)
+
+
+def _refused(error: BaseException | None) -> bool:
+    """True where the reason of the reasons is that the cluster does not know this user."""
+    while error is not None:
+        if "AuthToken" in str(error) or type(error).__name__ == "AuthenticationError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _task(number: str, order: list[Any], task: Any) -> Any:
@@ -216,11 +237,11 @@ def only_here(host: str, port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _as_at_start() -> Iterator[None]:
-    """The environment that this process was started with, for the processes that are started now."""
+def _as_at_start(more: Mapping[str, str]) -> Iterator[None]:
+    """The environment that this process was started with, and `more`, for the processes that are started now."""
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(ENVIRONMENT | _QUIET)
+    os.environ.update({**ENVIRONMENT, **_QUIET, **more})
     try:
         yield
     finally:

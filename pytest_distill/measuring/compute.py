@@ -38,17 +38,19 @@ class Computing:
         names = sorted({name for node in nodes for name in self.columns_of(node)})
         frame = self.batch.read_shard(shard, names)
         columns = {name: frame.get_column(name) for name in names}
-        parts = dict(given)
+        parts, failed = dict(given), dict[str, str | None]()
 
         def part(source: Node) -> pl.Series:
             if source.key not in parts:
-                raise DistillError(Code.MEASURE, f"it needs {source.name}, which failed")
+                raise needs(source, failed.get(source.key))
             return parts[source.key]
 
         for node in nodes:
             computed = self.one(node, shard.rows, part, columns)
             if computed.series is not None:
                 parts[node.key] = computed.series
+            else:
+                failed[node.key] = computed.error
             yield node, computed
 
     def one(self, node: Node, rows: int, input_of: Callable[[Node], pl.Series], columns: Mapping[str, pl.Series]) -> Computed:
@@ -99,6 +101,11 @@ def checked(result: Any, node: Node, rows: int) -> pl.Series:
         raise DistillError(Code.MEASURE, "it returned Python objects, not values that a column can hold")
     # A column is called like its measure, whatever the function called it and wherever it was read from.
     return result.rename(node.name)
+
+
+def needs(source: Node, why: str | None) -> DistillError:
+    """What is said of a measure whose input `source` could not be computed; `why` is what was said of that one."""
+    return DistillError(Code.MEASURE, f"it needs {source.name}, which failed" + (f": {why}" if why else ""))
 
 
 def error_text(error: Exception) -> str:

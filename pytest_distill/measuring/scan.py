@@ -20,7 +20,7 @@ from pytest_distill.engine.engine import Job
 from pytest_distill.engine.local import Threads
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring.cache import Cache
-from pytest_distill.measuring.compute import Computed, Computing, checked, error_text
+from pytest_distill.measuring.compute import Computed, Computing, checked, error_text, needs
 from pytest_distill.measuring.plan import Node, in_order
 from pytest_distill.policy.model import Policy
 
@@ -205,7 +205,7 @@ class Scan:
     def _whole(self, node: Node) -> pl.Series:
         outcome = self.outcomes[node.key]
         if outcome.errors:
-            raise DistillError(Code.MEASURE, f"it needs {node.name}, which failed")
+            raise needs(node, next(iter(outcome.errors.values())))
         return self.whole(outcome)
 
     def whole(self, outcome: Outcome) -> pl.Series:

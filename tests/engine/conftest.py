@@ -24,9 +24,12 @@ def cluster() -> Iterator[Ray]:
 
 
 @pytest.fixture(scope="session")
-def address(cluster: Ray) -> str:
-    """Where the cluster of this session answers."""
-    return cluster.address
+def address(cluster: Ray) -> Iterator[str]:
+    """Where the cluster of this session answers, to this process and to those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.access.items():
+            patch.setenv(name, value)
+        yield cluster.address
 
 
 @pytest.fixture

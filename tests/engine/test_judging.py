@@ -26,6 +26,16 @@ def test_with_xdist_the_worker_that_judges_asks_the_cluster(bench: Bench, addres
     assert ended.times.measured_here == ()
 
 
+def test_a_cluster_that_asks_for_a_token_is_one_line(bench: Bench, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    ended = bench.subprocess("--distill-no-cache", "--distill-engine=ray", f"--distill-ray-address={address}")
+    assert ended.code != 0
+    assert not ended.sealed
+    assert "asks for a token" in ended.out + ended.err
+    assert "RAY_AUTH_MODE=token" in ended.out + ended.err
+
+
 def test_a_cluster_that_is_not_there_is_one_line_and_no_verdict(bench: Bench) -> None:
     ended = bench.subprocess("--distill-engine=ray", "--distill-ray-address=127.0.0.1:1")
     assert ended.code == 4

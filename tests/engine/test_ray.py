@@ -146,7 +146,7 @@ def test_nothing_listens_beyond_this_machine_and_nobody_is_told(cluster: Ray) ->
 def test_workers_have_the_environment_that_this_process_began_with(cluster: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cluster may have been started after code of a workspace ran. This one was not, so its start is played again."""
     monkeypatch.setenv("PYTHONPATH", "somewhere/else")
-    with clusters._as_at_start():
+    with clusters._as_at_start({}):
         assert os.environ.get("PYTHONPATH") == clusters.ENVIRONMENT.get("PYTHONPATH")
     assert os.environ["PYTHONPATH"] == "somewhere/else"
 
@@ -166,7 +166,18 @@ def test_a_process_that_ends_without_a_word_is_spoken_for() -> None:
     assert said["engine.close()"] == ""
 
 
-def test_signals_are_still_those_of_the_run(cluster: Ray) -> None:
-    list(cluster.map(Job(partial, (divmod, 1)), [(None, 1)]))
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_signals_are_still_those_of_the_run() -> None:
+    """In a process of its own: the command line has its own handlers, and other tests leave them."""
+    code = """
+import functools, signal
+from pytest_distill.engine.cluster import Ray
+from pytest_distill.engine.engine import Job
+
+before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+with Ray(1) as engine:
+    assert len(list(engine.map(Job(functools.partial, (divmod, 1)), [(None, 1)]))) == 1
+    assert before == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+assert before == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

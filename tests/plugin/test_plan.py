@@ -214,7 +214,7 @@ def test_a_failing_measure_fails_the_gates_that_need_it_and_no_others(bench: Ben
     assert ended.status("m.fine") == "passed"
     for gate_id, why in {
         "m.broken": "measure broken failed: ValueError: no luck with 'Lisbon'\\x1b[31m",
-        "m.above": "measure above_broken failed: it needs broken, which failed",
+        "m.above": "measure above_broken failed: it needs broken, which failed: ValueError: no luck",
         "m.short": "it returned 3 values for 10 rows",
         "m.list": "it returned list, not a polars Series",
         "m.objects": "it returned Python objects",
