@@ -1,8 +1,8 @@
 """The `distill` command: its options, its commands, and the one door through which refusals leave.
 
-A command is a module of this package with `add_parser(subparsers, common)`. It sets `run=` to a function that takes the parsed
-arguments and returns the exit status (None is 0). Modules import what they need inside that function: `distill --help` is
-quick. What `common` gives: workspace (Path or None), quiet, verbose, progress (bool).
+A command is a line in `commands.py` and a module of this package with `add_parser(subparsers, common)`. It sets `run=` to a function
+that takes the parsed arguments and returns the exit status (None is 0). Modules import what they need inside that function: help
+is quick. What `common` gives: workspace (Path or None), quiet, verbose, progress (bool).
 """
 
 from __future__ import annotations
@@ -18,50 +18,9 @@ from types import FrameType
 from typing import NoReturn
 
 from pytest_distill import __version__
+from pytest_distill.cli.commands import COMMANDS, module_of
 from pytest_distill.errors import DistillError
 
-COMMANDS = (
-    "init",
-    "doctor",
-    "ingest",
-    "run",
-    "check",
-    "show",
-    "listing",
-    "stats",
-    "sample",
-    "inspect",
-    "agreement",
-    "diff",
-    "report",
-    "score",
-    "calibrate",
-    "compare_scorers",
-    "fidelity",
-    "tokenize",
-    "shards",
-    "export",
-    "verify",
-    "gates",
-    "ci",
-    "policy",
-    "ledger",
-    "incidents",
-    "gold",
-    "domain",
-    "diversity",
-    "escalation",
-    "reproduce",
-    "prune",
-    "evidence",
-    "exporters",
-    "acceptance",
-    "runs",
-    "drift",
-    "replay",
-    "audit",
-    "completion",
-)
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
@@ -93,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of the whole command line; of the one command that `words` name, where a module is called as it is."""
+def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line. For `words`, of what they need: the one command they name, or the list of all."""
     parser = argparse.ArgumentParser(
         prog="distill",
         description="Quality gates for LLM datasets: one leaves only if every required gate ran on these bytes and said yes.",
@@ -103,18 +62,21 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-distill {__version__}")
     parser.set_defaults(workspace=None, quiet=False, verbose=False, progress=True, now=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    common = common_options()
-    named = command_of(words)
-    for name in COMMANDS if named is None else (named,):
-        importlib.import_module(f"pytest_distill.cli.{name}").add_parser(subparsers, common)
-    return parser if named is None or named in subparsers.choices else build_parser()
+    if words is not None and COMMANDS.keys().isdisjoint(words):  # none can run: help, a version, or a refusal that lists them
+        for name, about in COMMANDS.items():
+            subparsers.add_parser(name, help=about, add_help=False)
+        return parser
+    common, named = common_options(), command_of(words or ())
+    for module in dict.fromkeys(map(module_of, COMMANDS if named is None else (named,))):
+        importlib.import_module(f"pytest_distill.cli.{module}").add_parser(subparsers, common)
+    return parser
 
 
 VALUED = ("--workspace", "--now")  # options of all commands that take a value
 
 
 def command_of(words: Sequence[str]) -> str | None:
-    """The command that is asked for, when it is one of `COMMANDS`: its module alone is imported, for a quick answer."""
+    """The command that is asked for: its module alone is imported, for a quick answer."""
     rest = iter(words)
     for word in rest:
         if word.startswith("--") and any(option.startswith(word) for option in VALUED):

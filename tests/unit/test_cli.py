@@ -332,7 +332,7 @@ def test_signals_end_it_with_their_status(number: signal.Signals, status: int) -
         "    signal.pause()\n"
         "command.add_parser = add_parser\n"
         "sys.modules[command.__name__] = command\n"
-        "cli.COMMANDS = ('stop',)\n"
+        "cli.COMMANDS = {'stop': 'stops'}\n"
         "sys.exit(cli.main(['stop']))\n"
     )
     done = subprocess.run(
