@@ -1,8 +1,8 @@
 """The `distill` command: its options, its commands, and the one door through which refusals leave.
 
-A command is a line in `commands.py` and a module of this package with `add_parser(subparsers, common)`. It sets `run=` to a function
-that takes the parsed arguments and returns the exit status (None is 0). Modules import what they need inside that function: help
-is quick. What `common` gives: workspace (Path or None), quiet, verbose, progress (bool).
+A command is a line in `commands.py` and a module of this package with `add_parser(subparsers, common)`. It sets `run=` to a
+function that takes the parsed arguments and returns the exit status (None is 0). Modules import what they need inside that
+function: help is quick. What `common` gives: workspace (Path or None), quiet, verbose, progress (bool).
 """
 
 from __future__ import annotations
