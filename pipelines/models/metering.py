@@ -89,7 +89,7 @@ class Meter:
         if why is None and self._session is not None:
             why = self._session.exceeded(more)
         if why is not None:
-            raise DistillError(Code.BUDGET, f"stopped: {why}", RESUME)
+            raise DistillError(Code.BUDGET, f"stopped: {why}", self._session.go_on if self._session else RESUME)
 
     def add(self, calls: int, read: int, written: int, seconds: float) -> None:
         with self._lock:
@@ -100,8 +100,11 @@ class Meter:
 class Session:
     """One run's models. `earlier` is what sessions before spent on the same run."""
 
-    def __init__(self, workspace: Workspace, task: allowance.Task, limits: Limits | None = None) -> None:
-        self.workspace, self.task = workspace, task
+    def __init__(
+        self, workspace: Workspace, task: allowance.Task, limits: Limits | None = None, go_on: str = RESUME
+    ) -> None:  # fmt: skip
+        """`go_on` says what is kept when a ceiling stops the run, and what to do next."""
+        self.workspace, self.task, self.go_on = workspace, task, go_on
         self.limits = limits if limits is not None else budget(workspace)
         self.meters: list[Meter] = []
         self.earlier = Usage()
@@ -187,11 +190,11 @@ def current() -> Session | None:
 
 @contextmanager
 def session(
-    workspace: Workspace, task: allowance.Task, limits: Limits | None = None, *, batch: str | None = None
+    workspace: Workspace, task: allowance.Task, limits: Limits | None = None, *, batch: str | None = None, go_on: str = RESUME
 ) -> Iterator[Session]:
     """Models that are opened in the block are allowed, counted and limited. What they used goes into the ledger at its end,
     however it ends, with the wall time that no digest may hold."""
-    opened = Session(workspace, task, limits)
+    opened = Session(workspace, task, limits, go_on)
     _open.append(opened)
     try:
         yield opened

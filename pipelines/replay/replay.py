@@ -1,4 +1,7 @@
-"""A replay: task -> bundle -> local model -> validation -> escalation where that is allowed -> one line of the log."""
+"""A replay: task -> bundle -> local model -> validation -> escalation where that is allowed -> one line of the log.
+
+Models are opened in a metering session: it allows, counts and limits them. Nothing is counted here.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from pydantic import ValidationError
 
 from pytest_distill import clock, storage
 from pytest_distill.contracts.base import first_problem
-from pytest_distill.contracts.manifest import ModelUse
-from pytest_distill.contracts.replay import Bundle, Escalation, ReplayRun, ReplayValidation, task_hash
+from pytest_distill.contracts.manifest import ModelUse, Purpose
+from pytest_distill.contracts.replay import Bundle, Escalation, ReplayRun, task_hash
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.models.backend import Backend, Completion, Sampling
+from pytest_distill.pipelines.models.metering import Meter
 from pytest_distill.pipelines.replay.corpus import Corpus
 from pytest_distill.pipelines.replay.prompt import STOP, prompt
 from pytest_distill.pipelines.replay.validate import Limits, validate
@@ -40,26 +44,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """A backend and what it is. Prices are in US dollars for a million tokens: those of a model that is not metered are 0."""
+    """A backend and what it is."""
 
     backend: Backend
     use: ModelUse
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        return round((prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6, 8)
-
-
-@dataclass
-class Budget:
-    """What escalations may cost, in US dollars. Asking stops before it is overdrawn."""
-
-    left: float
-
-    def take(self, model: Model, prompt_tokens: int, settings: Settings) -> bool:
-        """Whether the dearest answer that the settings allow still fits."""
-        return model.cost(prompt_tokens, settings.max_new_tokens) <= self.left
 
 
 def log_path(workspace: Workspace) -> Path:
@@ -74,13 +62,11 @@ def replay(
     settings: Settings,
     *,
     without: Sequence[str | None] = (),
-    frontier: Model | None = None,
-    budget: Budget | None = None,
 ) -> list[ReplayRun]:
     """One run a task, in their order. `corpus` None: no retrieval, which is a baseline and never the default.
 
-    `without` names, for each task, a document that its bundle must not hold. `frontier` is asked where the local output fails, as
-    long as `budget` lasts. Nothing is logged. Raises E-PROMPT, and what a backend raises.
+    `without` names, for each task, a document that its bundle must not hold. Nothing is logged. Raises E-PROMPT, and what a
+    backend raises.
     """
     omitted = list(without) or [None] * len(tasks)
     bundles = [corpus.bundle(task, without=left_out) if corpus else EMPTY for task, left_out in zip(tasks, omitted, strict=True)]
@@ -94,9 +80,6 @@ def replay(
     for task, bundle, asked, completion in zip(tasks, bundles, prompts, completions, strict=True):
         output = text_of(completion)
         validation = validate(output, task, bundle, settings.limits)
-        escalation = None
-        if not validation.passed and frontier is not None:
-            escalation = _escalate(frontier, asked, task, bundle, validation, settings, budget)
         runs.append(
             run_of(
                 task=task,
@@ -114,7 +97,6 @@ def replay(
                 finish_reason=completion.finish_reason,
                 validation=validation,
                 accepted=validation.passed and not validation.audit.ungrounded,
-                escalation=escalation,
                 recorded_at=recorded_at,
             )
         )
@@ -134,27 +116,23 @@ def text_of(completion: Completion) -> str:
     return text.strip()
 
 
-def _escalate(
-    frontier: Model, asked: str, task: str, bundle: Bundle, failed: ReplayValidation, settings: Settings, budget: Budget | None
-) -> Escalation | None:
-    """Asks the frontier model the same; None where the budget does not allow it."""
-    prompt_tokens = frontier.backend.count_tokens([asked])[0]
-    if budget is not None and not budget.take(frontier, prompt_tokens, settings):
-        return None
-    completion = frontier.backend.generate([asked], settings.sampling, [settings.seed])[0]
-    cost = frontier.cost(prompt_tokens, completion.tokens)
-    if budget is not None:
-        budget.left -= cost
+def escalated(run: ReplayRun, frontier: Model, meter: Meter, settings: Settings, *, purpose: Purpose | None) -> ReplayRun:
+    """The run with what a frontier model, counted by `meter`, says to the same prompt. Raises E-BUDGET before a call that a
+    ceiling forbids."""
+    prompt_tokens = frontier.backend.count_tokens([run.prompt])[0]
+    completion = frontier.backend.generate([run.prompt], settings.sampling, [settings.seed])[0]
+    usage = meter.usage(1, prompt_tokens, completion.tokens)
     output = text_of(completion)
-    return Escalation(
-        model=frontier.use,
-        reason=", ".join(dict.fromkeys(finding.code for finding in failed.findings)),
+    escalation = Escalation(
+        model=frontier.use.model_copy(update={"purpose": purpose, "usage": usage}),
+        reason=", ".join(dict.fromkeys(finding.code for finding in run.validation.findings)),
         output=output,
-        validation=validate(output, task, bundle, settings.limits),
+        validation=validate(output, run.task, run.bundle, settings.limits),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion.tokens,
-        cost=cost,
+        cost=usage.cost,
     )
+    return ReplayRun.model_validate({**run.model_dump(), "escalation": escalation.model_dump()})
 
 
 def log(workspace: Workspace, runs: Sequence[ReplayRun], stop: Stop | None = None) -> Path:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pytest_distill.cli import spending
 
 if TYPE_CHECKING:
     from pytest_distill.batch.batch import Batch
     from pytest_distill.cli.common import Subparsers
+    from pytest_distill.policy.allowance import Task
+    from pytest_distill.policy.model import Policy
     from pytest_distill.policy.workspace import Workspace
 
 _PIPELINE = "pytest_distill.pipelines.replay"
 _MODELS = "pytest_distill.pipelines.models"
 _TASKS = 50
+_LIMITS = "The model is not called beyond them. What [budget] says holds too."
+# What a ceiling leaves behind.
+_GO_ON = "The local model's output is in the log: the same command goes on under a new limit."
+_GO_ON_STUDY = "The runs so far are in the log: begin the study again under a new limit, or with fewer tasks."
 
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -32,13 +41,13 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-escalation", action="store_true", help="ask the frontier model where the local output fails")
     parser.add_argument("--no-retrieval", action="store_true", help="show nothing: a baseline")
     _add_model(parser)
-    escalation = parser.add_argument_group("escalation, metered; what comes of it is never evidence")
-    escalation.add_argument("--frontier", metavar="NAME", help="the frontier model, as its server calls it")
+    escalation = parser.add_argument_group("escalation", "What comes of it is never evidence.")
+    escalation.add_argument("--frontier", metavar="NAME", help="listed in [[models]] with its purposes and its price")
     escalation.add_argument("--frontier-server", metavar="URL", help="its server, such as https://example.org/v1")
     escalation.add_argument("--frontier-tokenizer", metavar="DIR", help="the folder of its tokenizer")
     escalation.add_argument("--frontier-key-variable", metavar="NAME", help="the environment variable that holds the key")
-    escalation.add_argument("--price", nargs=2, type=_amount, metavar=("IN", "OUT"), help="US dollars for a million tokens")
-    escalation.add_argument("--budget", type=_amount, metavar="USD", help="what escalations may cost in all")
+    spending.add_declaration(parser)
+    spending.add_limits(parser, _LIMITS)
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     study = actions.add_parser(
@@ -56,6 +65,7 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     study.add_argument("--count", type=_positive, default=_TASKS, metavar="N", help=f"tasks of a batch (default: {_TASKS})")
     study.add_argument("--out", type=Path, metavar="FILE", help="write the study there too, as JSON")
     _add_model(study)
+    spending.add_limits(study, _LIMITS)
     study.set_defaults(run=run_study)
 
 
@@ -78,9 +88,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the output, or the frontier model's, passed; 1 when none did."""
+    """0 when the output, or the frontier model's, passed; 1 when none did. Raises E-FRONTIER, E-COST-CLASS before any model is
+    opened, E-BUDGET with the local run in the log."""
     from pytest_distill.cli.common import open_workspace, print_json, say
     from pytest_distill.errors import Code, DistillError, one_line
+    from pytest_distill.policy.allowance import Task
+    from pytest_distill.release import incidents
     from pytest_distill.stages.receipts import with_receipt
 
     if not (args.task or "").strip():
@@ -90,16 +103,27 @@ def run(args: argparse.Namespace) -> int:
     replaying = importlib.import_module(f"{_PIPELINE}.replay")
     workspace = open_workspace(args)
     settings = _settings(args)
-    frontier, budget = _frontier(args) if args.allow_escalation else (None, None)
+    if args.allow_escalation:
+        _check_frontier(args, workspace.policy)
     batch = None if args.no_retrieval else _rag(workspace, args.corpus)
     subject = replaying.task_hash(args.task)[:12]  # runs of one task are compared
-    with with_receipt(workspace, "replay", subject, parameters=_parameters(args)) as stage:
+    said = spending.declaration(args)
+    with (
+        incidents.noted(workspace),
+        with_receipt(workspace, "replay", subject, parameters=_parameters(args)) as stage,
+        _metered(workspace, Task(items=1, said=said), args, _GO_ON) as running,
+    ):
+        frontier = _frontier(args) if args.allow_escalation else None  # first: refused before the local model is asked
         corpus = _corpus(stage, batch)
-        model = _local(args)
+        model = _local(args, workspace.policy)
         stage.parameters["model"] = model.use.revision
-        done = replaying.replay([args.task], corpus, model, settings, frontier=frontier, budget=budget)[0]
-        path = replaying.log(workspace, [done])
-        _count(stage, [done])
+        done = replaying.replay([args.task], corpus, model, settings)[0]
+        try:
+            if frontier is not None and not done.validation.passed:
+                done = replaying.escalated(done, frontier, running.meters[0], settings, purpose=said.purpose)
+        finally:  # a ceiling or a server may end it here: what the local model said is kept
+            path = replaying.log(workspace, [done])
+            _count(stage, [done])
     used = done.escalation if done.escalation is not None else done
     if args.json:
         print_json(done.model_dump(mode="json"))
@@ -111,15 +135,15 @@ def run(args: argparse.Namespace) -> int:
         say(args, one_line(f"shown: {shown}"))
         if done.escalation is not None:
             tokens = done.escalation.prompt_tokens + done.escalation.completion_tokens
-            say(args, f"escalated for {done.escalation.reason}: {tokens:,} tokens, {done.escalation.cost:g} USD")
-        elif args.allow_escalation and not done.validation.passed:
-            say(args, "not escalated: the budget does not allow it")
+            say(args, f"escalated for {done.escalation.reason}: {tokens:,} tokens, cost {done.escalation.cost:g}")
         say(args, f"{'accepted' if done.accepted else 'not accepted'} as evidence; logged in {path}")
     return 0 if used.validation.passed else 1
 
 
 def run_study(args: argparse.Namespace) -> int:
     from pytest_distill.cli.common import open_workspace, print_json, print_table, say
+    from pytest_distill.policy.allowance import Task
+    from pytest_distill.release import incidents
     from pytest_distill.stages.progress import progress
     from pytest_distill.stages.receipts import with_receipt
     from pytest_distill.stages.stopping import stopping
@@ -129,10 +153,14 @@ def run_study(args: argparse.Namespace) -> int:
     workspace = open_workspace(args)
     settings = _settings(args)
     batch = _rag(workspace, args.corpus)
-    with with_receipt(workspace, "replay-study", parameters=_parameters(args)) as stage:
+    with (
+        incidents.noted(workspace),
+        with_receipt(workspace, "replay-study", parameters=_parameters(args)) as stage,
+        _metered(workspace, Task(repeats=True), args, _GO_ON_STUDY),
+    ):
         corpus = _corpus(stage, batch)
         tasks = _tasks(stage, workspace, args)
-        model = _local(args)
+        model = _local(args, workspace.policy)
         stage.parameters["model"] = model.use.revision
         with stopping() as stop, progress("studying", "tasks", shown=args.progress and not args.quiet) as report:
 
@@ -178,17 +206,34 @@ def _settings(args: argparse.Namespace) -> Any:
     )
 
 
-def _local(args: argparse.Namespace) -> Any:
-    """The local model. Raises E-USAGE where --local-only is said and the server is another machine."""
+def _metered(workspace: Workspace, task: Task, args: argparse.Namespace, go_on: str) -> AbstractContextManager[Any]:
+    """The session in which models are allowed, counted and limited."""
+    metering = importlib.import_module(f"{_MODELS}.metering")
+    limits = metering.budget(
+        workspace, minutes=args.max_minutes, tokens=args.max_tokens, cost=args.max_cost, calls=args.max_calls
+    )
+    session: AbstractContextManager[Any] = metering.session(workspace, task, limits, go_on=go_on)
+    return session
+
+
+def _local(args: argparse.Namespace, policy: Policy) -> Any:
+    """The local model. Raises E-FRONTIER for another, E-USAGE where --local-only is said and the server is another machine."""
     from urllib.parse import urlsplit
 
     from pytest_distill.errors import Code, DistillError
+    from pytest_distill.policy.allowance import tier
 
     registry = importlib.import_module(f"{_MODELS}.registry")
     replaying = importlib.import_module(f"{_PIPELINE}.replay")
     host = urlsplit(args.server or "").hostname
     if getattr(args, "local_only", False) and host not in (None, "localhost", "127.0.0.1", "::1"):
         raise DistillError(Code.USAGE, f"{host} is not this machine, and --local-only was said", "Name a local server.")
+    if tier(policy, args.model, args.server) == "frontier":  # whatever is declared: what it says would become evidence
+        raise DistillError(
+            Code.FRONTIER,
+            f"{args.model} is a frontier model, and a replay is a local model's",
+            "Name a local one: --model; a frontier model is asked by --allow-escalation --frontier NAME.",
+        )
     choice = registry.ModelChoice(
         model=args.model, backend=args.backend, device=args.device, url=args.server, tokenizer=args.tokenizer
     )
@@ -196,22 +241,32 @@ def _local(args: argparse.Namespace) -> Any:
     return replaying.Model(opened.backend, opened.provenance.use())
 
 
-def _frontier(args: argparse.Namespace) -> tuple[Any, Any]:
+def _check_frontier(args: argparse.Namespace, policy: Policy) -> None:
+    """What the options leave out. Raises E-USAGE."""
+    from pytest_distill.errors import Code, DistillError
+    from pytest_distill.policy.allowance import known
+
+    needed = {
+        "--frontier": args.frontier,
+        "--frontier-server": args.frontier_server,
+        "--frontier-tokenizer": args.frontier_tokenizer,
+    }
+    if missing := [name for name, value in needed.items() if value is None]:
+        message = f"--allow-escalation needs {', '.join(missing)}"
+        raise DistillError(Code.USAGE, message, "A frontier model is served; its prompts are counted by its own tokenizer.")
+    entry = known(policy, args.frontier)
+    if args.max_cost is not None and not (entry and entry.price):
+        message = f"--max-cost needs the price of {args.frontier}"
+        raise DistillError(Code.USAGE, message, "Set it in [[models]] of distill.toml.")
+
+
+def _frontier(args: argparse.Namespace) -> Any:
     import os
 
     from pytest_distill.errors import Code, DistillError
 
     registry = importlib.import_module(f"{_MODELS}.registry")
     replaying = importlib.import_module(f"{_PIPELINE}.replay")
-    needed = {
-        "--frontier": args.frontier,
-        "--frontier-server": args.frontier_server,
-        "--frontier-tokenizer": args.frontier_tokenizer,
-    }
-    needed |= {"--price": args.price, "--budget": args.budget}
-    if missing := [name for name, value in needed.items() if value is None]:
-        message = f"--allow-escalation needs {', '.join(missing)}"
-        raise DistillError(Code.USAGE, message, "What a frontier model costs is metered, and ends at the budget.")
     key = None
     if args.frontier_key_variable is not None:
         key = os.environ.get(args.frontier_key_variable)
@@ -221,7 +276,7 @@ def _frontier(args: argparse.Namespace) -> tuple[Any, Any]:
         model=args.frontier, backend="server", url=args.frontier_server, tokenizer=args.frontier_tokenizer, key=key, batch_size=1
     )
     opened = registry.open_model(choice)
-    return replaying.Model(opened.backend, opened.provenance.use(), *args.price), replaying.Budget(args.budget)
+    return replaying.Model(opened.backend, opened.provenance.use())
 
 
 def _tasks(stage: Any, workspace: Workspace, args: argparse.Namespace) -> Any:

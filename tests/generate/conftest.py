@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,16 @@ def save_tiny(folder: Path, *, seed: int = 0, bos: bool = False, template: str |
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def address(tiny):
+    """Of a real HTTP server, in a process of its own, that serves the model under the name tiny."""
+    script = Path(__file__).with_name("serve.py")
+    with subprocess.Popen([sys.executable, "-W", "ignore", script, tiny], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.terminate()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -91,15 +88,6 @@ def test_what_leaves_no_room_is_not_asked(judge):
 def test_a_schema_without_grammar_is_refused(judge):
     with pytest.raises(DistillError, match=r"E-USAGE.*no grammar"):
         judge.ask(PROMPTS[:1], schema={"type": "nothing"}, max_new_tokens=8, seeds=[0])
-
-
-@pytest.fixture(scope="module")
-def address(tiny):
-    script = Path(__file__).with_name("serve.py")
-    with subprocess.Popen([sys.executable, "-W", "ignore", script, tiny], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from pytest_distill.errors import DistillError
@@ -16,15 +12,6 @@ from pytest_distill.pipelines.stage1.prompts import CompletionStylePrompts
 
 PROMPTS = CompletionStylePrompts()
 LABELS = ("A", " A", "B", " B")
-
-
-@pytest.fixture(scope="module")
-def address(tiny):
-    script = Path(__file__).with_name("serve.py")
-    with subprocess.Popen([sys.executable, "-W", "ignore", script, tiny], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
 
 
 @pytest.fixture

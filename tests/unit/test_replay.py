@@ -18,12 +18,14 @@ from pytest_distill.contracts.manifest import ModelUse
 from pytest_distill.contracts.replay import Bundle, BundleItem, ReplayRun, task_hash
 from pytest_distill.errors import DistillError
 from pytest_distill.pipelines.models.backend import Completion, Sampling
+from pytest_distill.pipelines.models.metering import Limits as Ceilings
+from pytest_distill.pipelines.models.metering import Meter, MeteredBackend
 from pytest_distill.pipelines.replay import corpus as corpora
 from pytest_distill.pipelines.replay import replay as replaying
 from pytest_distill.pipelines.replay import study as studying
 from pytest_distill.pipelines.replay.corpus import Corpus, Document
 from pytest_distill.pipelines.replay.prompt import plain, prompt
-from pytest_distill.pipelines.replay.replay import Budget, Model, Settings
+from pytest_distill.pipelines.replay.replay import Model, Settings
 from pytest_distill.pipelines.replay.retrieve import Index
 from pytest_distill.pipelines.replay.statistics import bootstrap_interval, mcnemar_exact, wilson_interval
 from pytest_distill.pipelines.replay.validate import Limits, validate
@@ -264,8 +266,16 @@ class Speaker:
         return [words(text) for text in texts]
 
 
-def model(says: str | Callable[[str], str], **prices: float) -> Model:
-    return Model(Speaker(says if callable(says) else lambda asked: says), ModelUse(name="m", revision="r"), **prices)
+def model(says: str | Callable[[str], str]) -> Model:
+    return Model(Speaker(says if callable(says) else lambda asked: says), ModelUse(name="m", revision="r"))
+
+
+def asked(run: ReplayRun, frontier: Model, **limits: float) -> ReplayRun:
+    """The run, escalated to a model of 3 a million tokens."""
+    meter = Meter(frontier.use, price=3.0)
+    meter.limit(Ceilings(**limits))
+    counted = Model(MeteredBackend(frontier.backend, meter), frontier.use)
+    return replaying.escalated(run, counted, meter, Settings(), purpose="high_stakes_reasoning")
 
 
 def once(local: Model, **options: Any) -> ReplayRun:
@@ -289,30 +299,30 @@ def test_without_retrieval_nothing_is_shown() -> None:
     assert (run.retrieval, run.rag_ids, run.prompt) == (False, (), "Instruction: Audit provider routing\nResponse:")
 
 
-def test_a_frontier_model_is_asked_only_where_the_local_output_failed() -> None:
-    frontier = model(GOOD, prompt_price=3.0, completion_price=15.0)
-    assert once(model(GOOD), frontier=frontier).escalation is None
-    run = once(model("As an AI I cannot access it."), frontier=frontier)
+def test_what_a_frontier_model_said_stands_beside_the_run_and_is_no_local_evidence() -> None:
+    failed = once(model("As an AI I cannot access it."))
+    run = asked(failed, model(GOOD))
     assert run.escalation is not None
     assert (run.escalation.validation.passed, run.escalation.reason) == (True, "disclaimer, checklist")
-    assert run.escalation.cost == pytest.approx((run.escalation.prompt_tokens * 3 + run.escalation.completion_tokens * 15) / 1e6)
-    assert run.output == "As an AI I cannot access it."
-
-
-def test_what_a_frontier_model_said_is_no_local_evidence() -> None:
-    run = once(model("As an AI I cannot access it."), frontier=model(GOOD))
+    assert run.escalation.cost == pytest.approx((run.escalation.prompt_tokens + run.escalation.completion_tokens) * 3 / 1e6)
+    assert run.escalation.model.purpose == "high_stakes_reasoning"
+    assert run.model_copy(update={"escalation": None}) == failed
     assert not run.accepted
     with pytest.raises(ValidationError, match="accepted must be"):
         ReplayRun.model_validate({**run.model_dump(), "accepted": True})
 
 
-def test_the_budget_is_a_hard_stop() -> None:
-    frontier, budget = model(GOOD, prompt_price=1e6, completion_price=1e6), Budget(left=400.0)
-    failing = model("As an AI I cannot access it.")
-    first = once(failing, frontier=frontier, budget=budget)
-    assert first.escalation is not None
-    assert budget.left == pytest.approx(400.0 - first.escalation.cost)
-    assert once(failing, frontier=frontier, budget=budget).escalation is None, "the dearest answer would no longer fit"
+def test_what_passed_is_not_escalated() -> None:
+    with pytest.raises(ValidationError, match="what passed is not escalated"):
+        asked(once(model(GOOD)), model(GOOD))
+
+
+def test_a_ceiling_is_met_before_the_call() -> None:
+    frontier = model(GOOD)
+    with pytest.raises(DistillError, match="E-BUDGET"):
+        asked(once(model("As an AI I cannot access it.")), frontier, tokens=100)
+    assert isinstance(frontier.backend, Speaker)
+    assert frontier.backend.prompts == []
 
 
 def test_the_same_task_model_and_corpus_give_the_same_run() -> None:
@@ -429,7 +439,7 @@ def test_accepted_runs_become_evidence_and_escalated_texts_do_not(tmp_path: Path
     from pytest_distill.pipelines.evidence import stages, store
 
     workspace = workspace_of(tmp_path)
-    failed = once(model("As an AI I cannot access it."), frontier=model(f"{GOOD} This is the frontier's."))
+    failed = asked(once(model("As an AI I cannot access it.")), model(f"{GOOD} This is the frontier's."))
     figure = once(model(f"{GOOD} The failure rate is 0.0% now."))
     replaying.log(workspace, [once(model(GOOD)), failed, figure])
     with with_receipt(workspace, "collect") as stage:
