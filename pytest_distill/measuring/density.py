@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pytest_distill.errors import Code, DistillError
 
@@ -61,13 +60,15 @@ class Density:
 def density(vectors: Vectors, radius: float, *, exact_rows: int = EXACT_ROWS) -> Density:
     """The density of unit vectors (rows, dimensions). Same vectors, same figures. Raises E-EXTRA-MISSING without faiss past
     `exact_rows`."""
+    from pytest_distill.measuring.kernels.components import join, roots  # compiled, and few batches are asked for this
+
     rows = len(vectors)
     parents = np.arange(rows, dtype=np.int64)
     near = np.zeros(rows, np.bool_)
     exact = rows <= exact_rows
     for first, others, bounds in _exact(vectors, radius) if exact else _indexed(vectors, radius):
-        _join(parents, near, first, others, bounds)
-    cluster = _roots(parents)
+        join(parents, near, first, others, bounds)
+    cluster = roots(parents)
     total = vectors.sum(axis=0, dtype=np.float64)
     own = float((vectors.astype(np.float64) ** 2).sum())
     mean = (float(total @ total) - own) / (rows * (rows - 1)) if rows > 1 else 0.0
@@ -131,35 +132,3 @@ def _faiss() -> Any:
             f"more than {EXACT_ROWS:,} rows need an index, and faiss is not installed",
             "pip install 'pytest-distill[ann]'.",
         ) from error
-
-
-@njit(cache=True)
-def _root(parents: Labels, row: int) -> int:
-    while parents[row] != row:
-        parents[row] = parents[parents[row]]
-        row = parents[row]
-    return row
-
-
-@njit(cache=True)
-def _join(parents: Labels, near: npt.NDArray[np.bool_], first: int, others: Labels, bounds: Labels) -> None:
-    for at in range(len(bounds) - 1):
-        row = first + at
-        for place in range(bounds[at], bounds[at + 1]):
-            other = others[place]
-            if other == row or other < 0:
-                continue
-            near[row] = near[other] = True
-            a, b = _root(parents, row), _root(parents, other)
-            if a < b:
-                parents[b] = a
-            else:
-                parents[a] = b
-
-
-@njit(cache=True)
-def _roots(parents: Labels) -> Labels:
-    found = np.empty(len(parents), np.int64)
-    for row in range(len(parents)):
-        found[row] = _root(parents, row)
-    return found

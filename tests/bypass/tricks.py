@@ -18,6 +18,8 @@ from pytest_distill.errors import DistillError
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.release.export import export
 
+# Plugins that take a second to import and have nothing to do here.
+UNUSED = ("-p", "no:hypothesispytest", "-p", "no:anyio")
 SEALED, LEAKING = "sealed", "leaking"  # what becomes of each batch when nobody plays tricks
 MARKER = "Quidditch"
 GATES = f'''
@@ -118,8 +120,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 def start(workspace: Path, batch: str, trick: Trick, args: Sequence[str]) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | dict(trick.env)
-    # hypothesis' plugin takes half a second to import and has nothing to do here
-    command = [sys.executable, *trick.python, "-m", "pytest", "-p", "no:hypothesispytest", f"--distill-batch={batch}", *args]
+    command = [sys.executable, *trick.python, "-m", "pytest", *UNUSED, f"--distill-batch={batch}", *args]
     return subprocess.Popen(
         command, cwd=workspace, env=env, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -26,6 +26,8 @@ from pytest_distill.policy.model import Policy
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.suite.declared import suite_folder
 
+# Plugins that take a second to import and have nothing to do here.
+UNUSED = ("-p", "no:hypothesispytest", "-p", "no:anyio")
 HEAD = "import polars as pl\nimport pytest\nfrom pytest_distill import gate, measure\n"
 
 
@@ -122,7 +124,7 @@ class Bench:
         """pytest in a process of its own."""
         before = self.newest(batch)
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--distill-batch={batch}", *args],
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *UNUSED, f"--distill-batch={batch}", *args],
             cwd=cwd or self.root,
             env={**os.environ, **(env or {})},
             capture_output=True,
