@@ -20,6 +20,7 @@ from pytest_distill.policy.allowance import Task, tier
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release import escalation, incidents
 
+GO_ON = "It was not asked: show it fewer rows, or raise the limit in distill.toml."
 LONGEST = 600  # characters of a text that are shown
 
 
@@ -38,7 +39,7 @@ def diagnose(workspace: Workspace, given: argparse.Namespace) -> None:
     )
     with (
         incidents.noted(workspace, found.batch),
-        metering.session(workspace, Task(items=rows, said=said), batch=found.batch) as running,
+        metering.session(workspace, Task(items=rows, said=said), batch=found.batch, go_on=GO_ON) as running,
     ):
         model = open_model(_choice(given))
         sampling = Sampling(max_new_tokens=given.max_new_tokens)

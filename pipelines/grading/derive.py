@@ -20,9 +20,20 @@ from pytest_distill.batch.batch import Batch
 from pytest_distill.batch.rows import json_lines
 from pytest_distill.batch.write import BatchWriter
 from pytest_distill.contracts.grading import SCORING
-from pytest_distill.contracts.manifest import LINE_COLUMN, OFFSET_COLUMN, POSITION_COLUMNS, SOURCE_COLUMN, How, Source
+from pytest_distill.contracts.manifest import (
+    LINE_COLUMN,
+    OFFSET_COLUMN,
+    POSITION_COLUMNS,
+    SOURCE_COLUMN,
+    CostClass,
+    Declaration,
+    How,
+    ModelUse,
+    Source,
+)
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.allowance import used_class
 from pytest_distill.policy.workspace import Workspace
 
 EVENT = "derived"
@@ -119,6 +130,17 @@ def derived(
         quarantined=len(rejected),
     )
     return batch
+
+
+def declared(workspace: Workspace, said: Declaration | None, uses: Sequence[ModelUse]) -> dict[str, Any]:
+    """What the manifest says of cost: what was declared for judging, or else what was for the rows."""
+    if said is None or said.cost_class == "low":
+        return {}
+    return {
+        "cost_class": CostClass(declared=said.cost_class, used=used_class(workspace.policy, uses)),
+        "justification": said.justification,
+        "authorization": said.authorization,
+    }
 
 
 def _carried(parent: Batch) -> dict[str, bytes]:

@@ -30,7 +30,8 @@ from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring import embedding
 from pytest_distill.measuring.fidelity import decide, differences, figures, score
-from pytest_distill.pipelines.grading.derive import Rejection, derived
+from pytest_distill.pipelines.grading.derive import Rejection, declared, derived
+from pytest_distill.pipelines.models.metering import Session
 from pytest_distill.policy.workspace import Workspace
 
 FEWEST: Final = 20  # pairs of each label, in each half
@@ -226,11 +227,14 @@ def judge_batch(
     calibration: FidelityCalibration,
     folder: Path,
     verifier: Verifier | None = None,
+    running: Session | None = None,
     what: str,
     why: str,
     command: Sequence[str] = (),
 ) -> Batch:
     """A batch with the rows whose rephrasing is faithful and the column `fidelity`; the others are in its quarantine.
+
+    What the verifier's model was asked in the session `running` is in the manifest.
 
     Raises E-FIDELITY where the calibration is another model's, E-COLUMN for a column that is not there or holds no text.
     """
@@ -262,13 +266,17 @@ def judge_batch(
     if verifier is not None and doubtful:
         for place, said in zip(doubtful, verifier([pairs[place] for place in doubtful]), strict=True):
             found[place] = found[place].model_copy(update={"verifier": said})
+    uses = running.uses() if running is not None else ()
     return derived(
         workspace,
         parent,
         new_id,
         columns={FIDELITY: [one.model_dump(mode="json") for one in found]},
         rejected={place: why_not for place, one in enumerate(found) if (why_not := _rejection(one)) is not None},
-        how=How(pipeline=PIPELINE, parameters={"original": columns[0], "rephrased": columns[1], "calibration": digest}),
+        how=How(
+            pipeline=PIPELINE, models=uses, parameters={"original": columns[0], "rephrased": columns[1], "calibration": digest}
+        ),
+        **(declared(workspace, running.task.said, uses) if running is not None else {}),
         what=what,
         why=why,
         command=command,

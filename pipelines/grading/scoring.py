@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch
@@ -28,15 +28,15 @@ from pytest_distill.contracts.grading import (
     ScoringSummary,
     ScoringUnit,
 )
-from pytest_distill.contracts.manifest import CostClass, Declaration, How, ModelUse
+from pytest_distill.contracts.manifest import Declaration, How, ModelUse
 from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
-from pytest_distill.pipelines.grading.derive import Rejection, derived
+from pytest_distill.pipelines.grading.derive import Rejection, declared, derived
 from pytest_distill.pipelines.grading.prompts import RUBRIC_VERSION, rubric_sha256, scoring_prompt, scoring_schema
 from pytest_distill.pipelines.grading.reply import scorer_output
 from pytest_distill.pipelines.models.judging import Judge, Ran, Reply
 from pytest_distill.pipelines.models.metering import Meter
-from pytest_distill.policy.allowance import known, tier, used_class
+from pytest_distill.policy.allowance import known, tier
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.stages.progress import Report
 from pytest_distill.stages.stopping import Stop
@@ -237,7 +237,7 @@ def scored_batch(
         columns={SCORES: outputs},
         rejected=rejected,
         how=How(pipeline=PIPELINE, models=(used,), parameters=parameters),
-        **_cost(workspace, said, used),
+        **declared(workspace, said, (used,)),
         what=what,
         why=why,
         command=command,
@@ -262,17 +262,6 @@ def _metered(workspace: Workspace, use: ModelUse, units: Sequence[ScoringUnit], 
     )
     frontier = tier(workspace.policy, use.name) == "frontier"
     return use.model_copy(update={"usage": usage, "purpose": said.purpose if said and frontier else None})
-
-
-def _cost(workspace: Workspace, said: Declaration | None, used: ModelUse) -> dict[str, Any]:
-    """What the manifest says of cost: what was declared for the scoring, or else what was for the rows."""
-    if said is None or said.cost_class == "low":
-        return {}
-    return {
-        "cost_class": CostClass(declared=said.cost_class, used=used_class(workspace.policy, (used,))),
-        "justification": said.justification,
-        "authorization": said.authorization,
-    }
 
 
 def summary_of(plan: ScoringPlan, units: Sequence[ScoringUnit]) -> ScoringSummary:

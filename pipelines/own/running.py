@@ -30,6 +30,7 @@ from pytest_distill.release import escalation, incidents
 from pytest_distill.stages.receipts import with_receipt
 
 Function = Callable[..., Iterable[dict[str, Any]]]
+GO_ON = "A function's rows are kept all together or not at all: run it again under a new limit."
 
 
 def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
@@ -61,7 +62,7 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
     with (
         incidents.noted(workspace, given.id),
         with_receipt(workspace, "own", given.id, parameters={"function": given.pipeline, **parameters}) as stage,
-        metering.session(workspace, task, limits, batch=given.id) as running,
+        metering.session(workspace, task, limits, batch=given.id, go_on=GO_ON) as running,
         BatchWriter(
             workspace.batch_folder(given.id),
             planned=given.count,

@@ -32,16 +32,18 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pytest_distill import storage
     from pytest_distill.cli.common import open_workspace, print_json, say
-    from pytest_distill.cli.inspecting.verifying import open_verifier, pair
+    from pytest_distill.cli.inspecting.verifying import pair, verifying
     from pytest_distill.contracts.verifier import SharedRow
     from pytest_distill.release.agreement import keep, why_not_alone
 
     workspace = open_workspace(args)
     rows, source, sha256 = _judged(workspace, args.source)
     pairs = [pair(row, f"{source}, row {number}") for number, row in enumerate(rows, start=1)]
-    verifier = open_verifier(args)
+    go_on = "A measurement is of all rows or none: measure again under a new limit."
+    with verifying(workspace, args, len(pairs), go_on=go_on) as verifier:
+        words = verifier.judge(pairs)
     shared: dict[str, SharedRow] = {}
-    for row, texts, said in zip(rows, pairs, verifier.judge(pairs), strict=True):
+    for row, texts, said in zip(rows, pairs, words, strict=True):
         digest = storage.sha256_bytes(storage.canonical_json(texts))
         word = "good" if said.judgement == "good" else "bad"
         shared[digest] = SharedRow(row_sha256=digest, who=row["who"], people=row["judgement"], verifier=word, score=said.score)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_distill.cli import common as shared
+from pytest_distill.cli import spending
 
 if TYPE_CHECKING:
     from pytest_distill.cli.common import Subparsers
@@ -40,6 +41,8 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     check.add_argument("--what", metavar="TEXT", help="what the new batch is")
     check.add_argument("--why", metavar="TEXT", help="why it exists")
     add_judge_options(check)
+    spending.add_declaration(check)
+    spending.add_limits(check, "The judge is not asked beyond them. What [budget] says holds too.")
     shared.add_json_option(check)
     check.set_defaults(run=run_check)
 
@@ -79,6 +82,7 @@ def run_check(args: argparse.Namespace) -> int:
     from pytest_distill.contracts.fidelity import FidelityCalibration
     from pytest_distill.errors import Code, DistillError
     from pytest_distill.measuring import embedding
+    from pytest_distill.policy.allowance import Task
     from pytest_distill.stages.receipts import with_receipt
 
     fidelity = importlib.import_module("pytest_distill.pipelines.grading.fidelity")
@@ -91,9 +95,13 @@ def run_check(args: argparse.Namespace) -> int:
             '`distill fidelity calibrate PAIRS --out FILE` makes one; then [grading] fidelity = "FILE".',
         )
     parent = open_batch(workspace.batch_folder(args.batch))
-    with with_receipt(
-        workspace, "fidelity", args.id, parameters={"original": args.original, "rephrased": args.rephrased}
-    ) as stage:
+    task = Task(items=parent.rows, repeats=True, said=spending.declaration(args))
+    parameters = {"original": args.original, "rephrased": args.rephrased}
+    go_on = "No row was written: check again under a new limit, or without --verify."
+    with (
+        with_receipt(workspace, "fidelity", args.id, parameters=parameters) as stage,
+        spending.metered(workspace, task, args, go_on=go_on, batch=args.id) as running,
+    ):
         stage.reads(parent.folder, named.resolved)
         batch = fidelity.judge_batch(
             workspace,
@@ -103,6 +111,7 @@ def run_check(args: argparse.Namespace) -> int:
             calibration=FidelityCalibration.load(named.resolved),
             folder=embedding.folder_of(workspace.policy.embedding),
             verifier=_verifier(args) if args.verify else None,
+            running=running,
             what=args.what or f"{parent.id}, the rows whose {args.rephrased} keeps what {args.original} says",
             why=args.why or "not stated",
             command=("distill", *sys.argv[1:]),

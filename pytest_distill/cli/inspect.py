@@ -78,15 +78,19 @@ def run(args: argparse.Namespace) -> None:
 def _verified(args: argparse.Namespace, workspace: Workspace, rows: list[dict[str, Any]], inspection: Inspection) -> Inspection:
     """The verifier judges what nobody has judged."""
     from pytest_distill.cli.common import say
-    from pytest_distill.cli.inspecting.verifying import decisions, open_verifier
+    from pytest_distill.cli.inspecting.verifying import AT_A_TIME, decisions, verifying
     from pytest_distill.release.agreement import measured, why_not_alone
     from pytest_distill.release.inspection import record
 
-    verifier = open_verifier(args)
-    why_not = why_not_alone(measured(workspace, verifier.identity.id), workspace.policy)
-    if why_not is not None:
-        say(args, f"verifier {verifier.identity.name} may not stand alone: {why_not}. Measure it: distill agreement")
-    return record(workspace, inspection, decisions(verifier, [row for row in rows if row["row"] in inspection.open]))
+    left = [row for row in rows if row["row"] in inspection.open]
+    go_on = "What it said so far is kept: the same command judges the rest under a new limit."
+    with verifying(workspace, args, len(left), go_on=go_on, batch=inspection.batch) as verifier:
+        why_not = why_not_alone(measured(workspace, verifier.identity.id), workspace.policy)
+        if why_not is not None:
+            say(args, f"verifier {verifier.identity.name} may not stand alone: {why_not}. Measure it: distill agreement")
+        for start in range(0, len(left), AT_A_TIME):
+            inspection = record(workspace, inspection, decisions(verifier, left[start : start + AT_A_TIME]))
+    return inspection
 
 
 def _on_screen(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from pytest_distill.cli import spending
 if TYPE_CHECKING:
     from pytest_distill.batch.batch import Batch
     from pytest_distill.cli.common import Subparsers
-    from pytest_distill.policy.allowance import Task
     from pytest_distill.policy.model import Policy
     from pytest_distill.policy.workspace import Workspace
 
@@ -93,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
     from pytest_distill.cli.common import open_workspace, print_json, say
     from pytest_distill.errors import Code, DistillError, one_line
     from pytest_distill.policy.allowance import Task
-    from pytest_distill.release import incidents
     from pytest_distill.stages.receipts import with_receipt
 
     if not (args.task or "").strip():
@@ -109,9 +106,8 @@ def run(args: argparse.Namespace) -> int:
     subject = replaying.task_hash(args.task)[:12]  # runs of one task are compared
     said = spending.declaration(args)
     with (
-        incidents.noted(workspace),
         with_receipt(workspace, "replay", subject, parameters=_parameters(args)) as stage,
-        _metered(workspace, Task(items=1, said=said), args, _GO_ON) as running,
+        spending.metered(workspace, Task(items=1, said=said), args, go_on=_GO_ON) as running,
     ):
         frontier = _frontier(args) if args.allow_escalation else None  # first: refused before the local model is asked
         corpus = _corpus(stage, batch)
@@ -143,7 +139,6 @@ def run(args: argparse.Namespace) -> int:
 def run_study(args: argparse.Namespace) -> int:
     from pytest_distill.cli.common import open_workspace, print_json, print_table, say
     from pytest_distill.policy.allowance import Task
-    from pytest_distill.release import incidents
     from pytest_distill.stages.progress import progress
     from pytest_distill.stages.receipts import with_receipt
     from pytest_distill.stages.stopping import stopping
@@ -154,9 +149,8 @@ def run_study(args: argparse.Namespace) -> int:
     settings = _settings(args)
     batch = _rag(workspace, args.corpus)
     with (
-        incidents.noted(workspace),
         with_receipt(workspace, "replay-study", parameters=_parameters(args)) as stage,
-        _metered(workspace, Task(repeats=True), args, _GO_ON_STUDY),
+        spending.metered(workspace, Task(repeats=True), args, go_on=_GO_ON_STUDY),
     ):
         corpus = _corpus(stage, batch)
         tasks = _tasks(stage, workspace, args)
@@ -204,16 +198,6 @@ def _settings(args: argparse.Namespace) -> Any:
     return replaying.Settings(
         room=args.room, max_new_tokens=args.max_new_tokens, temperature=args.temperature, seed=args.seed, limits=limits
     )
-
-
-def _metered(workspace: Workspace, task: Task, args: argparse.Namespace, go_on: str) -> AbstractContextManager[Any]:
-    """The session in which models are allowed, counted and limited."""
-    metering = importlib.import_module(f"{_MODELS}.metering")
-    limits = metering.budget(
-        workspace, minutes=args.max_minutes, tokens=args.max_tokens, cost=args.max_cost, calls=args.max_calls
-    )
-    session: AbstractContextManager[Any] = metering.session(workspace, task, limits, go_on=go_on)
-    return session
 
 
 def _local(args: argparse.Namespace, policy: Policy) -> Any:

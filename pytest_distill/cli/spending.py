@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_distill.contracts.manifest import Declaration
+    from pytest_distill.policy.allowance import Task
+    from pytest_distill.policy.workspace import Workspace
 
 CLASSES = ("low", "med", "high")
 PURPOSES = ("high_stakes_reasoning", "architecture", "safety_verification", "gold_set", "diagnosis")
@@ -43,6 +48,24 @@ def declaration(given: argparse.Namespace) -> Declaration:
         authorization=Authorization(by=by, date=given.authorized_on) if by or given.authorized_on else None,
         purpose=given.frontier_purpose,
     )
+
+
+@contextmanager
+def metered(
+    workspace: Workspace, task: Task, given: argparse.Namespace, *, go_on: str, batch: str | None = None
+) -> Iterator[Any]:
+    """The session in which a command's models are allowed, counted and limited; a refusal is entered as an incident.
+
+    `go_on` says what a ceiling leaves and what to do next. Raises E-COST-CLASS, and in the block E-FRONTIER, E-BUDGET.
+    """
+    from pytest_distill.release import incidents
+
+    metering = importlib.import_module("pytest_distill.pipelines.models.metering")
+    limits = metering.budget(
+        workspace, minutes=given.max_minutes, tokens=given.max_tokens, cost=given.max_cost, calls=given.max_calls
+    )
+    with incidents.noted(workspace, batch), metering.session(workspace, task, limits, batch=batch, go_on=go_on) as running:
+        yield running
 
 
 def count(text: str) -> int:

@@ -64,6 +64,7 @@ def test_a_budget_ends_it_before_the_call_that_is_too_much(tmp_path, distill):
     status, told = distill("--id", "made", "--count", "3", "--max-calls", "2")
     assert (status, told.count("\n")) == (1, 1)
     assert "E-BUDGET]: stopped: 2 of 2 calls are made" in told
+    assert "--resume" not in told, "there is nothing to go on with"
     assert not (tmp_path / "batches" / "made").exists()
 
 
@@ -100,3 +101,15 @@ def test_a_frontier_model_diagnoses_a_few_rows_and_is_metered(tmp_path, distill,
     found = escalation.escalation(made, 1)
     assert (found.state, found.items) == ("diagnosed", 2)
     assert told.out.strip() in found.findings[0]
+
+
+def test_a_diagnosis_ends_at_the_models_ceiling_before_the_call(tmp_path, distill, tiny, capsys):
+    assert distill("--id", "made", "--count", "3")[0] == 0
+    frontier(tmp_path)
+    policy = tmp_path / "distill.toml"
+    policy.write_text(policy.read_text() + "max_tokens = 20\n")
+    made = workspaces.load(tmp_path)
+    escalation.begin(made, open_batch(tmp_path / "batches" / "made").manifest, "not like gold")
+    assert main(["escalation", "diagnose", "1", "--model", str(tiny), "--max-new-tokens", "12"]) == 1
+    assert "E-BUDGET]: stopped: 0 of 20 tokens are used" in capsys.readouterr().err
+    assert escalation.escalation(made, 1).state == "opened"

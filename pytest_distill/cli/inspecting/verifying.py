@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_distill.cli import spending
 from pytest_distill.errors import Code, DistillError
 
 if TYPE_CHECKING:
     from pytest_distill.contracts.inspection import Decision
+    from pytest_distill.policy.workspace import Workspace
 
 VERIFIERS = {
     "critic": ("pytest_distill.pipelines.verifier.critic", "open_critic"),
     "judge": ("pytest_distill.pipelines.verifier.judge", "open_judging_verifier"),
 }
 REGISTRY = "pytest_distill.pipelines.models.registry"
+AT_A_TIME = 32  # rows whose judgements are kept together: what a ceiling or a kill can lose is less
 
 
 def add_options(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -31,6 +35,8 @@ def add_options(parser: argparse.ArgumentParser, *, required: bool = False) -> N
     group.add_argument("--tokenizer", metavar="FOLDER", help="the tokenizer of the server's model")
     group.add_argument("--key-variable", metavar="NAME", help="the environment variable with the server's key")
     group.add_argument("--device", default="cpu", metavar="D", help="cpu (default), cuda:0")
+    spending.add_declaration(parser)
+    spending.add_limits(parser, "The verifier is not asked beyond them. What [budget] says holds too.")
 
 
 def _nats(text: str) -> float:
@@ -39,6 +45,21 @@ def _nats(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no number of nats from 0 on")
     return value
+
+
+@contextmanager
+def verifying(
+    workspace: Workspace, args: argparse.Namespace, rows: int, *, go_on: str, batch: str | None = None
+) -> Iterator[Any]:
+    """The verifier that the options name, for so many rows: allowed by the policy, counted and limited as every model is.
+
+    Labelling of more than 50 rows is bulk. Raises what `open_verifier` raises, E-FRONTIER, E-COST-CLASS before, E-BUDGET.
+    """
+    from pytest_distill.policy.allowance import Task
+
+    task = Task(items=rows, said=spending.declaration(args))
+    with spending.metered(workspace, task, args, go_on=go_on, batch=batch):
+        yield open_verifier(args)
 
 
 def open_verifier(args: argparse.Namespace) -> Any:
