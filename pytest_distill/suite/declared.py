@@ -124,14 +124,15 @@ def _no_other_use(tree: ast.Module, file: Path, read: set[int]) -> None:
     """Refuses a file that uses `gate` in a way that is not read: what it declares so would not be missed when it is left out."""
     ours = {"pytest_distill"}  # names under which our package is reached
     imported = False
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.Import):
             ours |= {a.asname for a in node.names if a.asname and a.name.startswith("pytest_distill")}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pytest_distill"):
             imported = imported or any(a.name in ("gate", "*") for a in node.names)
             if any(a.name == "gate" and a.asname not in (None, "gate") for a in node.names):
                 raise _wrong(file, node, "imports gate under another name", "from pytest_distill import gate")
-    for node in ast.walk(tree):
+    for node in nodes:
         plain = imported and isinstance(node, ast.Name) and node.id == "gate"
         dotted = isinstance(node, ast.Attribute) and node.attr == "gate" and _last_name(node.value) in {*ours, "mark"}
         if (plain or dotted) and id(node) not in read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from importlib import metadata
@@ -14,6 +15,7 @@ from pytest_distill.suite.declared import suite_folder
 
 # Folders of a workspace whose Python is not part of the gates: data, state, environments.
 _SKIPPED = {"batches", ".distill", ".venv", "venv", "node_modules", "__pycache__", ".git", "site-packages", "exports"}
+_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 
 
 def tree_digest(files: list[tuple[str, Path]]) -> str:
@@ -68,8 +70,16 @@ def installed() -> tuple[str, ...]:
     """`name==version` of every installed distribution, and the interpreter."""
     # What Ray brings along inside itself is on the path from its import on: that is no other installation.
     paths = [path for path in sys.path if not path.endswith("ray/thirdparty_files")]
-    names = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions(path=paths) if d.metadata["Name"]}
+    names = {name for distribution in metadata.distributions(path=paths) if (name := _named(distribution))}
     return (f"python=={'.'.join(str(n) for n in sys.version_info[:3])}", *sorted(names))
+
+
+def _named(distribution: metadata.Distribution) -> str | None:
+    """From the first lines of its metadata: the parser of the standard library reads all of it, as an e-mail, twice."""
+    # The last two: a folder and a file of an old kind.
+    text = next((text for name in ("METADATA", "PKG-INFO", "") if (text := distribution.read_text(name))), "")
+    said = dict(_FIELD.findall(text.partition("\n\n")[0]))
+    return f"{said['Name'].lower()}=={said['Version']}" if said.get("Name") else None
 
 
 def libraries_digest() -> str:
