@@ -10,10 +10,9 @@ same evidence, and a batch that can be exported when it belongs to a workspace.
 from __future__ import annotations
 
 import datetime as dt
-import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +25,22 @@ from pytest_distill.gating.apart import judge
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release.verdict import QUARANTINE
+from pytest_distill.report import inline
+from pytest_distill.report.markdown import WITHHELD
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What one run said of the rows. `output` is what pytest printed."""
 
     batch: Batch
     record: RunRecord
     folder: Path
-    output: str = field(repr=False)
-    _scratch: storage.ScratchFolder | None = field(default=None, repr=False)  # keeps a temporary workspace alive
+    output: str
+    _scratch: storage.ScratchFolder | None = None  # keeps a temporary workspace alive
 
     @property
     def verdict(self) -> str:
@@ -96,16 +97,22 @@ class Evaluation:
         lines += [f"  {g.id}: {'; '.join(g.why)}" for g in self.record.gates if g.status in ("failed", "did_not_run")]
         return "\n".join([*lines, *(f"  {finding}" for finding in self.record.findings)])
 
+    __repr__ = __str__  # what a prompt and a notebook without HTML show: lines that can be read
+
     def _repr_html_(self) -> str:
-        """The gates as a table, for notebooks. Everything that comes from data is escaped."""
-        cells = [
-            f"<tr><td>{html.escape(g.id)}</td><td>{html.escape(g.status)}</td>"
-            f"<td>{html.escape('; '.join(map(_figure, g.figures)))}</td><td>{html.escape('; '.join(g.why))}</td></tr>"
-            for g in self.record.gates
-            if g.status != "not_applicable"
-        ]
-        head = "<tr><th>gate</th><th>status</th><th>figures</th><th>why</th></tr>"
-        return f"<p><b>{html.escape(str(self).splitlines()[0])}</b></p><table>{head}{''.join(cells)}</table>"
+        """Verdict, gates that said no with rows they rejected, the others folded; for notebooks. All of it is escaped."""
+        private = self.rejected.filter(self.rejected["reason"].is_in(sorted(WITHHELD)))["row"]
+        return inline.display(self.record, self._next(), private_rows=frozenset(private))
+
+    def _next(self) -> str:
+        if self.record.verdict == "INCOMPLETE":
+            return ".output holds what pytest printed."
+        own = self._scratch is None  # a workspace that stays
+        if not self.passed:
+            where = "its distill.toml" if own else "the distill.toml of a workspace (workspace=…)"
+            return f".rejected names every row and why. Mend them, or allow what you have looked at in {where}."
+        leave = f"; distill export {self.batch.id} --format jsonl --out DIR writes them, sealed." if own else "."
+        return f".kept and .dataset() give the rows that remain{leave}"
 
 
 def evaluate(

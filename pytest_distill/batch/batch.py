@@ -21,13 +21,16 @@ QUARANTINE = "quarantine.parquet"
 UNHASHED = (CREATED,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """A batch on disk. `sha256` is the digest of its SHA256SUMS, verified when it was opened."""
 
     folder: Path
     manifest: Manifest
     sha256: str
+
+    def __repr__(self) -> str:
+        return f"Batch({self.id}: {self.rows:,} rows of kind {self.kind}, sha256 {self.sha256[:12]}, {self.folder})"
 
     @property
     def id(self) -> str:

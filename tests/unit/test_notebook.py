@@ -72,9 +72,17 @@ def test_what_was_not_judged_good_cannot_be_kept(bad):
     assert refused.value.code is Code.UNSEALED
 
 
-def test_the_rich_display_is_escaped(bad):
-    assert "text.delimiter-leak" in bad._repr_html_()
-    assert "<b>###" not in bad._repr_html_()
+def test_the_display_is_escaped_and_quotes_rows(bad):
+    shown = bad._repr_html_()
+    assert "<b>text.delimiter-leak</b>" in shown
+    assert f"row {len(SUMS)}" in shown
+    assert "<b>###" not in shown
+
+
+def test_good_rows_say_how_they_leave(good):
+    assert repr(good) == str(good) == f"{good.batch.id}: PASSED, 6 of 6 rows remain"
+    assert ".kept and .dataset()" in good._repr_html_()
+    assert good.batch.id in repr(good.batch)
 
 
 def test_equal_rows_are_read_once_and_judged_again_in_a_workspace(tmp_path):

@@ -51,16 +51,17 @@ def number_text(value: float | int | str | bool | None) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value_text(value)
 
 
-def example(found: Example, *, quoted: bool) -> Html:
-    where = tag("span", f"{found.source}:{found.line}", class_="where")
+def example(found: Example, *, quoted: bool, where: str | None = None) -> Html:
+    """A rejected row as an item of a list, with what was found marked; `where` instead of its file and line."""
+    place = tag("span", where or f"{found.source}:{found.line}", class_="where")
     if not quoted:
-        return tag("li", where, tag("span", NOT_QUOTED, class_="note"))
+        return tag("li", place, " ", tag("span", NOT_QUOTED, class_="note"))
     text = found.text
     shown = escape(text)
     if found.start is not None and found.end is not None:
         before, piece, after = text[: found.start], text[found.start : found.end], text[found.end :]
         shown = join([escape(before), tag("mark", piece), escape(after)])
-    return tag("li", where, tag("q", shown))
+    return tag("li", place, " ", tag("q", shown))
 
 
 def percent(part: int, whole: int) -> str:
