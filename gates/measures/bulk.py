@@ -82,3 +82,12 @@ def not_reproducible(manifest: Manifest) -> list[str]:
     if manifest.counts.planned is None and manifest.counts.kept == 0:
         missing.append("output count")
     return missing
+
+
+def not_recorded(batch: Any) -> list[str]:
+    """What the audit trail of rows that were made here lacks: what they are, why they exist, and when they were made."""
+    manifest = batch.manifest
+    if not is_generated(manifest):
+        return []
+    missing = [name for name in ("what", "why") if getattr(manifest, name).strip() in ("", "not stated")]
+    return missing if batch.made_at is not None else [*missing, "date and time"]

@@ -54,6 +54,8 @@ def run_own(given: argparse.Namespace, command: Sequence[str]) -> int:
     }
     parameters["source_sha256"] = source_sha256(function)
     spec_sha256 = _spec_sha256(given.spec, function)
+    if parent is None and bulk.is_bulk(task.items, workspace.policy) and not (given.why or "").strip():
+        raise DistillError(Code.USAGE, "bulk says why it exists: its audit trail has to", "Say it: --why TEXT.")
     with incidents.noted(workspace, given.id):
         if parent is None:
             bulk.refuse_single_tier(workspace, task.items)

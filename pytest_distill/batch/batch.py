@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_distill import storage
 from pytest_distill.batch import digest
-from pytest_distill.contracts.manifest import POSITION_COLUMNS, Manifest, Shard
+from pytest_distill.contracts.manifest import POSITION_COLUMNS, Created, Manifest, Shard
 from pytest_distill.errors import Code, DistillError
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Batch:
     def column_names(self) -> tuple[str, ...]:
         """The data columns, without the position columns."""
         return tuple(column.name for column in self.manifest.columns)
+
+    @property
+    def made_at(self) -> dt.datetime | None:
+        """When it was made, as created.json says; None where that is gone or says nothing that is a time."""
+        try:
+            return dt.datetime.fromisoformat(Created.load(self.folder / CREATED).created_at)
+        except (DistillError, ValueError):
+            return None
 
     def shard_path(self, shard: Shard) -> Path:
         return self.folder / shard.path

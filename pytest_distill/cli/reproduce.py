@@ -25,7 +25,6 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = subparsers.add_parser("reproduce", parents=[common], help="make a batch again and compare", description=__doc__)
     parser.add_argument("batch", metavar="ID")
     parser.add_argument("--model", metavar="NAME", help="where the model is now, when not under its recorded name")
-    parser.add_argument("--tokenizer", metavar="FOLDER", help="of a served model")
     add_json_option(parser)
     parser.set_defaults(run=run)
 

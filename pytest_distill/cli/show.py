@@ -77,7 +77,7 @@ def _batch_facts(batch: Batch) -> list[tuple[str, object]]:
         ("kind", manifest.kind),
         ("what", manifest.what),
         ("why", manifest.why),
-        ("rows", f"{counts.read:,} read = {counts.kept:,} kept + {counts.quarantined:,} quarantined at ingest"),
+        ("rows", f"{counts.read:,} read = {counts.kept:,} kept + {counts.quarantined:,} quarantined {manifest.lost}"),
         ("columns", ", ".join(f"{column.name}: {column.type}" for column in manifest.columns)),
         ("sources", ", ".join(source.name for source in manifest.sources)),
         ("shards", len(manifest.shards)),

@@ -175,6 +175,11 @@ class Manifest(Contract):
     attachments: tuple[Attachment, ...] = ()
 
     @property
+    def lost(self) -> str:
+        """Where the rows in the batch's own quarantine were lost, in words."""
+        return "at ingest" if self.origin == "ingested" else "when it was made"
+
+    @property
     def files(self) -> tuple[Shard | Attachment, ...]:
         """Every file of the batch besides the manifest itself."""
         return (*self.shards, *self.candidates, *((self.quarantine,) if self.quarantine else ()), *self.attachments)

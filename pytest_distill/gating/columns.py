@@ -23,6 +23,8 @@ from pytest_distill.release.inspection import begin, sampling_plan
 from pytest_distill.stages.origin import Origin, origin_of
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     import polars as pl
 
     from pytest_distill.contracts.inspection import Inspection
@@ -170,6 +172,12 @@ class JudgedBatch:
     @property
     def manifest(self) -> Manifest:
         return cast("Manifest", TrackedManifest(self._columns.scan.batch.manifest, self._evidence.used))
+
+    @property
+    def made_at(self) -> dt.datetime | None:
+        """When it was made, as created.json says; None where that is gone or says nothing that is a time."""
+        self._use()
+        return self._columns.scan.batch.made_at
 
     def places(self, rows: pl.Series) -> pl.Series:
         """Where rows came from, as `file:line`, for a Series of positions in the batch; null for null."""

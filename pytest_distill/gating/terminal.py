@@ -45,7 +45,7 @@ class Terminal:
         batch = self.run.batch
         where = "no workspace: default policy" if self.run.workspace.implicit else "policy from the workspace"
         counts = batch.manifest.counts
-        lost = f", {counts.quarantined} rejected at ingest" if counts.quarantined else ""
+        lost = f", {counts.quarantined} rejected {batch.manifest.lost}" if counts.quarantined else ""
         return [f"distill: {batch.id}, {batch.kind}, {batch.rows} rows{lost}; {where}"]
 
     @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,14 +63,22 @@ def tiny(tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@contextmanager
+def serving(folder):
+    """The address of a real HTTP server, in a process of its own, that serves the checkpoint under the name tiny."""
+    script = Path(__file__).with_name("serve.py")
+    with subprocess.Popen([sys.executable, "-W", "ignore", script, folder], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
 @pytest.fixture(scope="session")
 def address(tiny):
-    """Of a real HTTP server, in a process of its own, that serves the model under the name tiny."""
-    script = Path(__file__).with_name("serve.py")
-    with subprocess.Popen([sys.executable, "-W", "ignore", script, tiny], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
+    with serving(tiny) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

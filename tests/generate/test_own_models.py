@@ -18,8 +18,8 @@ SOURCE = """
 from pytest_distill.pipelines.models.backend import Sampling
 from pytest_distill.pipelines.models.registry import ModelChoice, open_model
 
-def answers(rows, *, model, count=3, seed=0):
-    opened = open_model(ModelChoice(model=model))
+def answers(rows, *, model, count=3, seed=0, url=None, tokenizer=None):
+    opened = open_model(ModelChoice(model=model, backend="server" if url else "transformers", url=url, tokenizer=tokenizer))
     asked = [row["instruction"] for row in rows] or [f"Say {n}." for n in range(count)]
     for text in asked:
         made = opened.backend.generate([text], Sampling(6), [seed])[0]
@@ -58,6 +58,15 @@ def test_what_a_function_asks_of_a_model_is_metered_and_made_again(tmp_path, dis
     assert model.weights_sha256
     assert main(["reproduce", "made"]) == 0
     assert "every byte the same" in capsys.readouterr().err
+
+
+def test_what_a_served_model_made_cannot_be_made_again(tmp_path, distill, address, tiny, capsys):
+    status, told = distill("--id", "made", "--set", "model=tiny", "--set", f"url={address}", "--set", f"tokenizer={tiny}")
+    assert status == 0, told
+    assert main(["reproduce", "made"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("ERROR [E-REPRODUCE]: made was made by tiny on a server: no digest stands for its weights")
+    assert told.count("\n") == 1
 
 
 def test_a_budget_ends_it_before_the_call_that_is_too_much(tmp_path, distill):

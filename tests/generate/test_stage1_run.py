@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import serving
 from inspecting import inspect_all
 from taught import save_taught
 
@@ -274,6 +275,31 @@ def test_a_batch_is_made_again_from_what_it_carries(plain, taught, place, distil
     assert sorted((path, path.stat().st_mtime_ns) for path in plain.rglob("*") if path.is_file()) == before
     status = main(["--workspace", str(plain), "reproduce", "p", "--model", "tiny"])
     assert (status, "E-REPRODUCE]: p cannot be made again: p was started otherwise" in capfd.readouterr().err) == (1, True)
+
+
+def test_a_batch_of_a_served_model_cannot_be_made_again(place, distill, taught, capfd):
+    """The server's word is all there is of its weights."""
+    with serving(taught) as address:
+        status, told = distill(place, "--model", "tiny", "--server", address, "--tokenizer", str(taught), count="4")
+        assert status == 0, told
+        assert batch(place).manifest.how.models[0].weights_sha256 is None
+        assert main(["--workspace", str(place), "reproduce", "p"]) == 1, "not even while it is there"
+    told = capfd.readouterr().err
+    assert told.startswith("ERROR [E-REPRODUCE]: p was made by tiny on a server: no digest stands for its weights")
+    assert told.count("\n") == 1
+
+
+def test_other_versions_of_the_tools_are_named_and_refused(plain, taught, capfd, monkeypatch, tmp_path):
+    """A newer tokenizers comes first on the path, as after an upgrade."""
+    folder = tmp_path / "tokenizers-99.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: tokenizers\nVersion: 99.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    then = Plan.from_bytes(batch(plain).attachment("plan.json"), name="plan.json").recipe.libraries["tokenizers"]
+    assert main(["--workspace", str(plain), "reproduce", "p", "--model", str(taught)]) == 1
+    told = capfd.readouterr().err
+    assert told.startswith(f"ERROR [E-REPRODUCE]: p was made with other tools: tokenizers {then} then, 99.0 now. ")
+    assert told.count("\n") == 1
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage1_runs import rewrite
@@ -85,6 +86,34 @@ def test_what_the_meters_say_counts_and_not_what_the_manifest_claims(bench: Benc
     ended = bench.judge()
     assert [ended.status(f"bulk.{name}") for name in ("cost", "models", "reproducible")] == ["failed"] * 3
     assert "cost classes used above the declared low" in ended.why("bulk.cost")
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"why": " "}, "why"),
+        ({"why": "not stated"}, "why"),
+        ({"what": ""}, "what"),
+        ({"spec_version": None}, "spec_version"),
+        ({"spec_sha256": None}, "spec_sha256"),
+        ({"seed": None}, "seed"),
+        ({"created.json": "removed"}, "date and time"),
+        ({"created.json": "undated"}, "date and time"),
+    ],
+)
+def test_a_record_with_a_part_missing_is_refused_and_an_incident(bench: Bench, change: dict[str, Any], missing: str) -> None:
+    how = {"pipeline": "own:rows", "models": [{"name": "small", "revision": "1", "weights_sha256": "0" * 64}]}
+    whole = {"origin": "generated", "how": how, "spec_version": "1", "spec_sha256": "0" * 64, "seed": 1}
+    declare(bench, 12, **{**whole, **({} if "created.json" in change else change)})
+    created = bench.root / "batches" / "demo" / "created.json"
+    if change.get("created.json") == "removed":
+        created.unlink()
+    elif "created.json" in change:
+        created.write_text(json.dumps({**json.loads(created.read_text()), "created_at": "some time ago"}))
+    ended = bench.judge()
+    assert (ended.status("bulk.reproducible"), ended.sealed) == ("failed", False)
+    assert f"what its record leaves out: {missing} is 1" in ended.why("bulk.reproducible")
+    assert [i.kind for i in incidents.incidents(workspace.load(bench.root))] == ["missing-reproducibility"]
 
 
 def test_bulk_is_compared_with_the_gold_set_and_what_is_far_off_is_named(bench: Bench) -> None:

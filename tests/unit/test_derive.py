@@ -16,6 +16,7 @@ from pytest_distill.batch import write
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.batch.rows import json_lines
+from pytest_distill.cli.main import main
 from pytest_distill.contracts.grading import SCORING
 from pytest_distill.contracts.manifest import POSITION_COLUMNS, CostClass, How
 from pytest_distill.contracts.quarantine import Reason
@@ -127,6 +128,19 @@ def test_who_scored_the_parent_is_known_of_what_is_derived_from_it(workspace: Wo
 
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+
+
+def test_show_says_where_a_batchs_own_quarantine_comes_from(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = workspace.root / "bad.jsonl"
+    rows.write_text('{"text": "one"}\n{"text": "two"}\nno row\n')
+    parent = ingest([rows], workspace, "parent", kind="text")
+    derived(
+        workspace, parent, "child", columns={"score": [1, None]}, rejected={1: Rejection(Reason.UNSCORED, "no score")}, how=HOW,
+        what="w", why="y",
+    )  # fmt: skip
+    for name, said in (("parent", "3 read = 2 kept + 1 quarantined at ingest"), ("child", "1 quarantined when it was made")):
+        assert main(["show", name, "--workspace", str(workspace.root)]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 @given(data=st.data(), values=st.lists(VALUES, min_size=1, max_size=9))

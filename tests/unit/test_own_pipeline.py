@@ -108,7 +108,7 @@ def test_a_frontier_model_for_bulk_is_refused_before_the_function_is_called(tmp_
         (("--cost-class", "med"), "E-COST-CLASS]: cost class MED without a justification"),
         (("--cost-class", "high", "--justification", "x"), "without the name of who authorized it and the date"),
     ):
-        status, told = distill("count_up", "--id", "more", "--count", "60", *words)
+        status, told = distill("count_up", "--id", "more", "--why", "to test", "--count", "60", *words)
         assert (status, refusal in told) == (1, True), told
     assert [i.kind for i in incidents.incidents(workspace.load(tmp_path))] == ["cost-not-declared"] * 2
     assert not (tmp_path / "batches" / "more").exists()
@@ -116,7 +116,7 @@ def test_a_frontier_model_for_bulk_is_refused_before_the_function_is_called(tmp_
 
 def test_bulk_of_a_pipeline_waits_for_its_escalation(tmp_path: Path, distill: Distill) -> None:
     two_tiers(tmp_path)
-    bulk = ("count_up", "--count", "60", "--spec", str(tmp_path / "prompt.txt"))
+    bulk = ("count_up", "--why", "to test", "--count", "60", "--spec", str(tmp_path / "prompt.txt"))
     (tmp_path / "prompt.txt").write_text("Say numbers.")
     assert distill(*bulk, "--id", "one")[0] == 0
     made = workspace.load(tmp_path)
@@ -140,18 +140,19 @@ def test_bulk_of_a_single_tier_is_refused_and_51_rows_are_bulk(tmp_path: Path, d
     """Before the function is called where the number is planned, at the row that is too much where it is not."""
     told = ["50", "51"] if count == "--count" else ["count=50", "count=51"]
     assert distill("count_up", "--id", "fifty", count, told[0])[0] == 0
-    status, line = distill("count_up", "--id", "more", count, told[1])
+    status, line = distill("count_up", "--id", "more", "--why", "to test", count, told[1])
     assert (status, line.count("\n")) == (1, 1)
     assert "E-GOLD]: more than 50 items is bulk" in line
     assert not (tmp_path / "batches" / "more").exists()
     two_tiers(tmp_path)
-    assert distill("count_up", "--id", "more", count, told[1])[0] == 0
+    assert distill("count_up", "--id", "more", "--why", "to test", count, told[1])[0] == 0
 
 
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [
         (("nothing", "--id", "x"), "E-USAGE]: own_"),
+        (("count_up", "--id", "x", "--count", "51"), "E-USAGE]: bulk says why it exists"),
         (("number", "--id", "x"), "has no function 'number'"),
         (("shout", "given", "--id", "x", "--set", "loud"), "is not NAME=VALUE"),
         (("shout", "given", "--id", "x", "--set", "loud=1"), "unexpected keyword argument 'loud'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pytest_distill.batch.batch import QUARANTINE
+from pytest_distill.batch.batch import QUARANTINE, Batch
 from pytest_distill.report import svg
 from pytest_distill.report.html import Html, join, tag
 from pytest_distill.report.judged import Judged
@@ -51,7 +51,7 @@ def verdict(judged: Judged) -> Html:
 
 
 def funnel(judged: Judged) -> Html:
-    """Each row once: generated or read, lost at ingest, taken by the first gate that rejected it, remaining, exported."""
+    """Each row once: generated or read, lost with the batch, taken by the first gate that rejected it, remaining, exported."""
     record, rows = judged.record, []
     fates = _fates(judged)
     read = judged.batch.manifest.counts.read if judged.batch is not None else record.rows.batch
@@ -72,7 +72,8 @@ def funnel(judged: Judged) -> Html:
         step("read from the sources", 0)
     if judged.batch is not None and (lost := judged.batch.manifest.counts.quarantined):
         left -= lost
-        step("quarantined at ingest", lost, "; ".join(f"{reason} {count:,}" for reason, count in _ingest_reasons(judged)))
+        reasons = "; ".join(f"{reason} {count:,}" for reason, count in _batch_reasons(judged.batch))
+        step(f"quarantined {judged.batch.manifest.lost}", lost, reasons)
     taken = taken_first(judged)
     for gate_id, lost in taken.items():
         left -= lost
@@ -101,9 +102,8 @@ def _fates(judged: Judged) -> Counter[str]:
     return fates if fates[KEPT] == judged.record.rows.batch else Counter()
 
 
-def _ingest_reasons(judged: Judged) -> list[tuple[str, int]]:
+def _batch_reasons(batch: Batch) -> list[tuple[str, int]]:
     import pyarrow.parquet as pq
 
-    assert judged.batch is not None
-    reasons = pq.read_table(judged.batch.folder / QUARANTINE, columns=["reason"])["reason"].to_pylist()
+    reasons = pq.read_table(batch.folder / QUARANTINE, columns=["reason"])["reason"].to_pylist()
     return Counter(reasons).most_common(8)
