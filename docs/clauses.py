@@ -19,7 +19,8 @@ HEAD = """\
 # What enforces each clause
 
 Generated from [clauses.toml](clauses.toml) by `python docs/clauses.py`. A test checks that every gate, command, code and test
-named here exists. What is open is not enforced, or not wholly.
+named here exists; the named tests break the clause and see the refusal or the failing gate. What is open is not enforced, or not
+wholly.
 """
 
 
@@ -30,7 +31,7 @@ def page() -> str:
         parts += [f"## {document['title']}\n", "| clause | enforced by | open |", "|---|---|---|"]
         for clause, facts in document.items():
             if clause != "title":
-                by = "<br>".join(f"`{enforcer.replace('::@any', '')}`" for enforcer in facts.get("by", []))
+                by = "<br>".join(f"`{enforcer}`" for enforcer in facts.get("by", []))
                 parts.append(f"| {clause} | {by} | {facts.get('open', '')} |")
         parts.append("")
     return "\n".join(parts)

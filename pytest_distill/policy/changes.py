@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pytest_distill import clock, ledger, storage
@@ -24,7 +24,7 @@ EVENT = "policy"
 
 @dataclass(frozen=True)
 class Rationale:
-    """What a change has to say for itself."""
+    """What a change has to say for itself. Raises E-POLICY-CHANGE for a part that says nothing."""
 
     what: str
     why: str
@@ -34,6 +34,14 @@ class Rationale:
     safety: str
     rollback: str
     approver: str
+
+    def __post_init__(self) -> None:
+        if missing := [field.name for field in fields(self) if not getattr(self, field.name).strip()]:
+            raise DistillError(
+                Code.POLICY_CHANGE,
+                f"the change does not say: {', '.join(missing)}",
+                "What, why, what it affects, its impact on cost, quality and safety, and how to take it back are recorded.",
+            )
 
 
 def history(workspace: Workspace) -> list[PolicyChange]:

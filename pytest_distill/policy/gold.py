@@ -55,6 +55,8 @@ def add(workspace: Workspace, file: Path, *, who: str, model: str | None) -> Gol
     """
     if not file.is_file():
         raise DistillError(Code.SOURCE, f"{file} is no file")
+    if not who.strip():
+        raise DistillError(Code.GOLD, "nobody is named who wrote or checked the rows", "Say it: --who NAME.")
     if file.suffix != ".jsonl" or not FILE_NAME.fullmatch(file.name):
         raise DistillError(Code.GOLD, f"{file.name} is no name for gold rows", "Use letters, digits, '.', '_', '-' and .jsonl.")
     data = file.read_bytes()

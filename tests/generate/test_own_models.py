@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_distill import ledger
 from pytest_distill.batch.batch import open_batch
 from pytest_distill.cli.main import main
 from pytest_distill.policy import gold
@@ -110,6 +111,23 @@ def test_a_frontier_model_diagnoses_a_few_rows_and_is_metered(tmp_path, distill,
     found = escalation.escalation(made, 1)
     assert (found.state, found.items) == ("diagnosed", 2)
     assert told.out.strip() in found.findings[0]
+    facts = [entry.facts for entry in ledger.entries(made.ledger) if entry.event == "metered"][-1]
+    assert (facts["tier"], facts["purpose"], facts["declared"], facts["calls"]) == ("frontier", "diagnosis", "med", 1)
+
+
+def test_a_model_without_the_purpose_diagnosis_is_refused(tmp_path, distill, tiny, capsys):
+    """And one that the policy calls local: it is its output that fell below gold."""
+    assert distill("--id", "made", "--count", "3")[0] == 0
+    made = workspaces.load(tmp_path)
+    escalation.begin(made, open_batch(tmp_path / "batches" / "made").manifest, "not like gold")
+    for policy, refusal in (
+        ("", "E-FRONTIER]: "),
+        ('[[models]]\nname = "tiny"\ntier = "frontier"\npurposes = ["gold_set"]\n', "the policy allows it gold_set"),
+    ):
+        (tmp_path / "distill.toml").write_text(policy)
+        assert main(["escalation", "diagnose", "1", "--model", str(tiny)]) == 1
+        assert refusal in capsys.readouterr().err
+    assert escalation.escalation(made, 1).state == "opened"
 
 
 def test_a_diagnosis_ends_at_the_models_ceiling_before_the_call(tmp_path, distill, tiny, capsys):

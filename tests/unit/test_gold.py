@@ -98,6 +98,11 @@ def test_what_is_no_gold_row(workspace: Workspace, tmp_path: Path, line: str) ->
     refused(gold.add, workspace, tmp_path / "x.jsonl", who="Ada", model=None)
 
 
+def test_rows_of_nobody_are_no_gold(workspace: Workspace) -> None:
+    assert "nobody is named" in refused(gold.add, workspace, SHIPPED, who=" ", model=None)
+    assert not (workspace.gold / SHIPPED.name).exists()
+
+
 def test_the_commands(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace.root)]
     assert main(["gold", "check", *at]) == 1

@@ -92,6 +92,9 @@ def test_only_the_owner_that_the_policy_names_reviews(demo: Sealed) -> None:
     incidents.open_incident(owned, "x", "y", blocking=True)
     assert "Ada is" in refused(Code.INCIDENT, incidents.review, owned, 1, who="Eve", note="fine")
     assert "no incident 2" in refused(Code.INCIDENT, incidents.review, owned, 2, who="Ada", note="fine")
+    assert "a note that says something" in refused(Code.INCIDENT, incidents.review, owned, 1, who="Ada", note=" ")
+    assert incidents.incidents(owned)[0].state == "open"
+    assert "incident 1 is open" in refused(Code.INCIDENT, incidents.refuse_blocked, owned)
 
 
 def test_the_commands_open_review_close_and_list(demo: Sealed, capsys: pytest.CaptureFixture[str]) -> None:

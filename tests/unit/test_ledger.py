@@ -67,6 +67,28 @@ def test_a_deleted_line_is_found_wherever_it_was(path: Path, gone: int) -> None:
     refused(path)
 
 
+def test_no_text_forges_an_audit_line_or_a_field_of_one(path: Path) -> None:
+    forged = 'data" "a reason" "/else"\n2024-12-13T10:23:45Z batch-002 "x\u2028'
+    entry = LedgerEntry(
+        seq=1, at="2024-12-13T10:23:45Z", event="seal", batch="b", prev=ledger.GENESIS, facts={"what": forged, "why": "a\\"},
+    )  # fmt: skip
+    line = entry.audit_line()
+    assert len(line.splitlines()) == 1
+    at, batch, rest = line.split(" ", 2)
+    assert (at, batch) == ("2024-12-13T10:23:45Z", "b")
+    assert fields_of(rest) == [forged, "a\\", "", "", ""]
+
+
+def fields_of(text: str) -> list[str]:
+    """JSON strings with a space between, read as any reader of the format would."""
+    found, decoder = [], json.JSONDecoder()
+    while text:
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:].removeprefix(" ")
+    return found
+
+
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_a_swapped_pair_is_found(path: Path, first: int) -> None:
     fill(path)

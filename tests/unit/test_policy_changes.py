@@ -102,6 +102,25 @@ def test_only_the_owner_approves_and_cannot_be_replaced_in_the_same_change(froze
     changes.change(edited, WHY)
 
 
+@pytest.mark.parametrize("missing", ["what", "why", "affects", "cost", "quality", "safety", "rollback", "approver"])
+def test_a_change_without_a_part_of_its_rationale_is_refused(
+    frozen: Workspace, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    edit(frozen, LOOSER)
+    said = {name: name for name in ("what", "why", "affects", "cost", "quality", "safety", "rollback")} | {"approver": "Ada"}
+    at = ["--workspace", str(frozen.root)]
+    words = ["policy", "change", *at, *(part for name, text in said.items() if name != missing for part in (f"--{name}", text))]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    capsys.readouterr()
+    assert main([*words, f"--{missing}", " "]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"ERROR [E-POLICY-CHANGE]: the change does not say: {missing}. ")
+    assert told.count("\n") == 1
+    assert len(changes.history(frozen)) == 1
+
+
 def test_what_cannot_be_frozen_or_changed(tmp_path: Path, frozen: Workspace) -> None:
     assert "frozen already" in refused(changes.freeze, frozen, "Ada")
     assert "nothing changed" in refused(changes.change, frozen, WHY)
