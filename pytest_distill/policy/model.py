@@ -149,6 +149,15 @@ class Meaning(Table):
     embedding: Embedding
 
 
+DiagnosticName = Literal["repetition", "symbols", "special_characters", "personal_data", "perplexity", "toxicity"]
+
+
+class Diagnostics(Table):
+    """From where on a figure that preprocessing wrote beside a row is a reason to reject it; `perplexity` is the z-score."""
+
+    max: dict[DiagnosticName, float] = {}
+
+
 class Diversity(Table):
     """Whether rows are judged for density by meaning (the extra [embed]), and from which cosine on two rows are neighbours.
 
@@ -308,6 +317,7 @@ class Policy(Table):
     record_schema: RecordSchema = RecordSchema()
     embedding: Embedding = Embedding()
     holdout: Holdout = Holdout()
+    diagnostics: Diagnostics = Diagnostics()
     diversity: Diversity = Diversity()
     gold_match: GoldMatch = GoldMatch()
     inspection: InspectionTable = InspectionTable()
