@@ -21,9 +21,12 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from pytest_distill.cli.common import open_workspace, print_json, print_table, say
+    from pytest_distill.release.incidents import removed
     from pytest_distill.release.retention import prune
 
     workspace = open_workspace(args, ad_hoc=True)
+    for what in removed(workspace):
+        say(args, f"warning: {what}, and is gone: somebody removed it; `distill incidents` has it")
     gone = prune(workspace, args.batches, really=args.yes)
     rows = [(held.path.relative_to(workspace.root).as_posix(), held.what, str(held.until)) for held in gone]
     if args.json:

@@ -14,6 +14,7 @@ from typing import Literal
 from pytest_distill import ledger
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
+from pytest_distill.release import retention
 
 State = Literal["open", "reviewed", "closed"]
 
@@ -30,6 +31,7 @@ ATTEMPTS = {
     Code.COST_CLASS: "cost-not-declared",
     Code.ESCALATION: "ongoing-frontier-attempted",
 }
+REMOVED = "removed-before-its-time"
 # Gates whose failure says that the contract was broken when the batch was made.
 BROKEN = {
     "bulk.cost": "cost-above-declared",
@@ -84,6 +86,16 @@ def open_incident(workspace: Workspace, kind: str, what: str, *, blocking: bool,
     number = len(known) + 1
     ledger.append(workspace.incidents, "opened", batch=batch, incident=number, kind=kind, what=what, blocking=blocking)
     return number
+
+
+def removed(workspace: Workspace) -> list[str]:
+    """What was removed before its time, each entered once as a blocking incident: a closed one is not opened again."""
+    gone = retention.removed(workspace)
+    told = {(incident.kind, incident.what) for incident in incidents(workspace)}
+    for what in gone:
+        if (REMOVED, what) not in told:
+            open_incident(workspace, REMOVED, what, blocking=True)
+    return gone
 
 
 def met(workspace: Workspace, error: DistillError, *, batch: str | None = None) -> int | None:

@@ -1,7 +1,8 @@
 """What may go, and when. The audit trail stays forever, gate results at least five years, everything else at least two.
 
 The strictest rule wins: a batch stays as long as gate results about it have to. Age is counted from the ledger's times, because
-those of files can be set by anyone; what the ledger does not know has no age and stays.
+those of files can be set by anyone; what the ledger does not know has no age and stays. No program stops `rm`; what went that way
+before its time is found by the ledger's lines about it.
 """
 
 from __future__ import annotations
@@ -81,6 +82,31 @@ def prune(workspace: Workspace, names: list[str], *, really: bool) -> list[Held]
             )
             storage.remove_folder(one.path)
     return chosen
+
+
+def removed(workspace: Workspace) -> list[str]:
+    """Batches and gate results that the ledger knows, that have to stay, and that somebody removed: where, and until when."""
+    today = clock.now().date()
+    entries = ledger.entries(workspace.ledger)
+    pruned = {str(entry.facts["where"]) for entry in entries if entry.event == "pruned"}
+    results, rest = workspace.policy.retention.gate_results_years, workspace.policy.retention.everything_years
+    held: dict[str, tuple[str, dt.date | None]] = {}
+    for entry in entries:
+        if entry.batch is None:
+            continue
+        folder = workspace.batch_folder(entry.batch).relative_to(workspace.root).as_posix()
+        if entry.facts.get("where") == folder and entry.event != "pruned" and folder not in held:
+            mine = [e for e in entries if e.batch == entry.batch]
+            judged = [e for e in mine if e.event in ("verdict", "seal", "export")]
+            held[folder] = ("batch", _latest(_until(mine, rest), _until(judged, results)))
+        if entry.event in ("verdict", "seal") and entry.facts.get("run"):
+            run = workspace.runs / entry.batch / str(entry.facts["run"])
+            held[run.relative_to(workspace.root).as_posix()] = ("gate results", _until([entry], results))
+    return [
+        f"{where} ({what}) has to stay until {until}"
+        for where, (what, until) in held.items()
+        if until is not None and until > today and where not in pruned and not (workspace.root / where).exists()
+    ]
 
 
 def _until(entries: list[LedgerEntry], years: int) -> dt.date | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pytest_distill import clock, ledger, storage
 from pytest_distill.cli.main import main
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy import workspace as workspaces
-from pytest_distill.release import incidents
+from pytest_distill.release import incidents, retention
 from pytest_distill.release.export import export
 from pytest_distill.release.retention import prune
 from pytest_distill.release.runs import unknown_seals
@@ -156,6 +157,42 @@ def test_gate_results_keep_their_batch_for_five_years(
     assert [held.path.name for held in prune(demo.workspace, [], really=True)] == gone
     assert demo.batch.folder.is_dir() == (not gone)
     assert [e.event for e in ledger.entries(demo.workspace.ledger)].count("pruned") == len(gone)
+
+
+def test_what_was_removed_by_hand_before_its_time_is_an_incident_that_stops_exports(
+    demo: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--workspace", str(demo.workspace.root)]
+    assert main(["prune", *at]) == 0
+    assert "removed" not in capsys.readouterr().err
+    shutil.rmtree(demo.folder)
+    for _ in range(2):
+        assert main(["prune", *at]) == 0
+        assert f"warning: .distill/runs/{ID}/000001 (gate results) has to stay until 20" in capsys.readouterr().err
+    (incident,) = incidents.incidents(demo.workspace)
+    assert (incident.kind, incident.blocking) == ("removed-before-its-time", True)
+    refused(Code.INCIDENT, incidents.refuse_blocked, demo.workspace)
+    incidents.review(demo.workspace, 1, who="Ada", note="a cleaning script; it is gone")
+    incidents.close(demo.workspace, 1, who="Ada", note="there is no copy")
+    main(["prune", *at])
+    assert len(incidents.incidents(demo.workspace)) == 1, "it was dealt with"
+    later = clock.now().replace(year=clock.now().year + 6, day=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    capsys.readouterr()
+    main(["prune", *at])
+    assert "warning" not in capsys.readouterr().err, "by now it might have gone"
+
+
+def test_a_batch_that_was_removed_by_hand_is_told_and_one_that_was_pruned_is_not(
+    demo: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"batches/{ID}"
+    ledger.append(demo.workspace.ledger, "ingested", batch=ID, where=where)
+    assert retention.removed(demo.workspace) == []
+    shutil.rmtree(demo.batch.folder)
+    assert [what.split(" (")[0] for what in retention.removed(demo.workspace)] == [where]
+    ledger.append(demo.workspace.ledger, "pruned", batch=ID, what="batch", run=None, where=where)
+    assert retention.removed(demo.workspace) == []
 
 
 def test_what_the_ledger_does_not_know_stays(demo: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
