@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pytest_distill.gates.measures.diversity import folder
 from pytest_distill.gates.measures.refusals import refusal_class
 from pytest_distill.measuring import embedding, two_sample
 from pytest_distill.measuring.measure import declaration
@@ -45,10 +44,10 @@ def effects(
 
 def by_meaning(rows: pl.DataFrame, gold: pl.DataFrame, model: Embedding, max_delta: float) -> tuple[Effect, float]:
     """What a classifier on embeddings tells apart, and its permutation p. Raises E-EXTRA-MISSING without the extra [embed]."""
-    place = folder(model)
+    place, dtype = embedding.folder_of(model), embedding.dtype_of(model)
     vectors = [
-        embedding.embed((frame["q"] + "\n" + frame["a"]).sample(min(two_sample.MOST, len(frame)), seed=0).to_list(), place)
-        for frame in (rows, gold)
+        embedding.embed(texts.sample(min(two_sample.MOST, len(texts)), seed=0).to_list(), place, dtype=dtype)
+        for texts in (frame["q"] + "\n" + frame["a"] for frame in (rows, gold))
     ]
     return two_sample.classified(vectors[0].astype(np.float64), vectors[1].astype(np.float64), max_delta)
 

@@ -14,6 +14,7 @@ from pytest_distill.contracts.diversity import DiversityCalibration
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.measuring import embedding
 from pytest_distill.measuring.density import nearest
+from pytest_distill.measuring.embedding import Dtype
 
 FOLDS: Final = 5
 DRAWS: Final = 500  # of the bootstrap
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-def from_pairs(file: Path, model: Path, *, seed: int = 0) -> DiversityCalibration:
+def from_pairs(file: Path, model: Path, *, dtype: Dtype = "float32", seed: int = 0) -> DiversityCalibration:
     """From JSON lines {"a", "b", "duplicate"}. Raises E-SOURCE-NOTFOUND, E-SOURCE-FORMAT, E-CALIBRATION for too few pairs."""
     data = _read(file)
     pairs = _pairs(data, file.name)
@@ -34,7 +35,7 @@ def from_pairs(file: Path, model: Path, *, seed: int = 0) -> DiversityCalibratio
             f"{file.name} has {int(duplicate.sum())} duplicates and {int((~duplicate).sum())} pairs that are none",
             f"At least {MIN_PAIRS} of each.",
         )
-    vectors = embedding.embed([pair[side] for side in ("a", "b") for pair in pairs], model)
+    vectors = embedding.embed([pair[side] for side in ("a", "b") for pair in pairs], model, dtype=dtype)
     cosines = np.asarray(np.sum(vectors[: len(pairs)] * vectors[len(pairs) :], axis=1, dtype=np.float64))
     radius = best(cosines, duplicate)
     rng = np.random.default_rng(seed)
@@ -54,18 +55,18 @@ def from_pairs(file: Path, model: Path, *, seed: int = 0) -> DiversityCalibratio
         f1=2 * right / int(said.sum() + duplicate.sum()),
         seed=seed,
         data_sha256=storage.sha256_bytes(data),
-        model_sha256=embedding.digest(model),
+        model_sha256=embedding.digest(model, dtype),
         created_at=clock.timestamp(),
     )
 
 
 def from_reference(
-    texts: Sequence[str], data_sha256: str, model: Path, *, quantile: float, seed: int = 0
+    texts: Sequence[str], data_sha256: str, model: Path, *, quantile: float, dtype: Dtype = "float32", seed: int = 0
 ) -> DiversityCalibration:
     """The cosine to their nearest other row that `quantile` of the rows stay below, with a bootstrap interval."""
     if len(texts) < 2 * MIN_PAIRS:
         raise DistillError(Code.CALIBRATION, f"{len(texts)} rows are no reference", f"At least {2 * MIN_PAIRS}.")
-    cosines = nearest(embedding.embed(texts, model)).astype(np.float64)
+    cosines = nearest(embedding.embed(texts, model, dtype=dtype)).astype(np.float64)
     rng = np.random.default_rng(seed)
     radius = float(np.quantile(cosines, quantile))
     low, high = np.quantile([np.quantile(rng.choice(cosines, len(cosines)), quantile) for _ in range(DRAWS)], COVERED)
@@ -78,7 +79,7 @@ def from_reference(
         quantile=quantile,
         seed=seed,
         data_sha256=data_sha256,
-        model_sha256=embedding.digest(model),
+        model_sha256=embedding.digest(model, dtype),
         created_at=clock.timestamp(),
     )
 

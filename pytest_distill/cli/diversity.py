@@ -41,15 +41,15 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.quantile < 1 or args.seed < 0:
         raise DistillError(Code.USAGE, "--quantile lies between 0 and 1, --seed is 0 or more")
     workspace = open_workspace(args)
-    weights = workspace.policy.embedding.weights
-    model = weights.resolved.parent if weights else embedding.packaged()
+    table = workspace.policy.embedding
+    model, dtype = embedding.folder_of(table), embedding.dtype_of(table)
     door = importlib.import_module("pytest_distill.pipelines.grading.diversity")
     if args.pairs is not None:
-        found = door.from_pairs(args.pairs, model, seed=args.seed)
+        found = door.from_pairs(args.pairs, model, dtype=dtype, seed=args.seed)
     else:
         batch = open_batch(workspace.batch_folder(args.reference))
         texts = importlib.import_module("pytest_distill.pipelines.grading.texts").texts_of(batch)
-        found = door.from_reference(texts, batch.sha256, model, quantile=args.quantile, seed=args.seed)
+        found = door.from_reference(texts, batch.sha256, model, quantile=args.quantile, dtype=dtype, seed=args.seed)
     found.write(args.out)
     if args.json:
         print_json(found.model_dump(mode="json"))

@@ -137,9 +137,13 @@ class RecordSchema(Table):
 
 
 class Embedding(Table):
-    """`weights`: model.safetensors in the folder of a sentence-transformers model. Unset: the one that [embed] installs."""
+    """`weights`: model.safetensors in the folder of a sentence-transformers model. Unset: the one that [embed] installs.
+
+    `precision` is what vectors of whole batches are computed in (density, gold match); pairs of texts are decided in float32.
+    """
 
     weights: File | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Meaning(Table):

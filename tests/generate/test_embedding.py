@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.gates.measures.diversity import radius
 from pytest_distill.gates.measures.meaning import same_meaning
 from pytest_distill.measuring import embedding
-from pytest_distill.policy.model import Embedding
+from pytest_distill.pipelines.grading.diversity import from_pairs
+from pytest_distill.policy.model import Diversity, Embedding
 
 WORDS = [
     "what", "is", "the", "capital", "of", "norway", "sweden", "name", "a", "list", "three", "fruits", "add", "plus", "and", "3",
@@ -68,6 +70,41 @@ def test_a_vector_is_the_texts_own(folder):
     assert together[1].tobytes() == together[3].tobytes(), "equal texts are computed once"
     assert embedding.embed(texts, folder, dtype="float32").tobytes() == together.tobytes()
     assert embedding.embed([], folder).shape == (0, 32)
+
+
+def test_weights_in_another_layout_multiply_to_the_same(folder, monkeypatch):
+    texts = [text for text in TEXTS if text]
+    ours = {dtype: embedding.embed(texts, folder, dtype=dtype) for dtype in ("float32", "bfloat16")}
+    embedding._load.cache_clear()
+    monkeypatch.setattr(embedding, "_repacked", lambda network: network)
+    plain = embedding.embed(texts, folder, dtype="float32")
+    embedding._load.cache_clear()
+    assert np.allclose(ours["float32"], plain, atol=1e-6)
+    assert (ours["bfloat16"] * plain).sum(axis=1).min() > 0.999
+
+
+def test_bfloat16_is_asked_for_and_refused_where_the_processor_has_no_units_for_it(monkeypatch):
+    monkeypatch.setattr(embedding, "has_bfloat16", lambda: True)
+    assert embedding.dtype_of(Embedding()) == "float32", "a faster processor moves no figure"
+    assert embedding.dtype_of(Embedding(precision="bfloat16")) == "bfloat16"
+    monkeypatch.setattr(embedding, "has_bfloat16", lambda: False)
+    with pytest.raises(DistillError, match=r"E-POLICY.*no.* avx512_bf16, amx_bf16"):
+        embedding.dtype_of(Embedding(precision="bfloat16"))
+
+
+def test_what_was_calibrated_in_one_precision_is_no_calibration_of_the_other(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "packaged", lambda: folder)
+    pairs = [{"a": f"{word} plus", "b": f"{word} plus plus", "duplicate": True} for word in WORDS[:12]]
+    pairs += [{"a": WORDS[place], "b": WORDS[-place], "duplicate": False} for place in range(1, 12)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    made = from_pairs(tmp_path / "pairs.jsonl", folder, dtype="bfloat16")
+    assert made.model_sha256 != embedding.digest(folder)
+    made.write(tmp_path / "diversity.json")
+    table = Diversity.model_validate({"check": True, "calibration": "diversity.json"})
+    table.calibration.pin(tmp_path)
+    assert radius(table, Embedding(precision="bfloat16")) == made.radius
+    with pytest.raises(DistillError, match=r"E-CALIBRATION.*another embedding model or precision"):
+        radius(table, Embedding())
 
 
 def test_texts_are_read_up_to_the_models_length(folder):
