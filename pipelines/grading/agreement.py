@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from pytest_distill import storage
 from pytest_distill.batch.batch import Batch
-from pytest_distill.contracts.grading import DIMENSIONS, DOMAINS, EQUAL_WEIGHTS, SCORES, ScorerOutput
+from pytest_distill.contracts.domain import DOMAINS
+from pytest_distill.contracts.grading import DIMENSIONS, EQUAL_WEIGHTS, SCORES, ScorerOutput
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.replay.statistics import bootstrap_interval
 

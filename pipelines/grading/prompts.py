@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_distill import storage
-from pytest_distill.contracts.grading import DIMENSIONS, DOMAINS
+from pytest_distill.contracts.domain import DOMAINS
+from pytest_distill.contracts.grading import DIMENSIONS
 
 RUBRIC_VERSION: Final = "1"  # raise it when the meaning of a score changes; frozen together with the digest
 

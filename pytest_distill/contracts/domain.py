@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,11 +10,6 @@ from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.manifest import BatchId, Sha256
 from pytest_distill.contracts.rows import NonBlank
 
-# The id of a domain is its place.
-DOMAINS: Final = (
-    "code", "math", "science", "instruction", "prose", "conversation", "reference", "legal",
-    "medical", "finance", "news", "creative", "qa", "academic", "technical", "other",
-)  # fmt: skip
 WEIGHTS: Final = "classifier.pt"
 RECORD: Final = "classifier.json"
 
@@ -22,6 +17,7 @@ DomainName = Literal[
     "code", "math", "science", "instruction", "prose", "conversation", "reference", "legal",
     "medical", "finance", "news", "creative", "qa", "academic", "technical", "other",
 ]  # fmt: skip
+DOMAINS: Final[tuple[DomainName, ...]] = get_args(DomainName)  # the id of a domain is its place
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 

@@ -22,10 +22,6 @@ PLAN: Final = "plan.json"
 
 # Each dimension and its highest score; the lowest is 0.
 DIMENSIONS: Final[Mapping[str, float]] = {"helpfulness": 5, "correctness": 4, "coherence": 4, "complexity": 4, "verbosity": 3}
-DOMAINS: Final = (
-    "code", "math", "science", "instruction", "prose", "conversation", "reference", "legal",
-    "medical", "finance", "news", "creative", "qa", "academic", "technical", "other",
-)  # fmt: skip
 TOLERANCE: Final = 0.005  # by how much a stored `aggregated` may differ from what its scores give
 EQUAL_WEIGHTS: Final[Mapping[str, float]] = dict.fromkeys(DIMENSIONS, 1 / len(DIMENSIONS))
 
@@ -34,7 +30,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ScoredDomain(Contract):
-    """A row's domain as the scorer sees it: an index into DOMAINS, and how sure it is."""
+    """A row's domain as the scorer sees it: an index into `domain.DOMAINS`, and how sure it is."""
 
     id: Annotated[int, Field(strict=True, ge=0, le=15)]
     confidence: Fraction
