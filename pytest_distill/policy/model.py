@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,9 @@ from pytest_distill.contracts.manifest import Purpose
 from pytest_distill.errors import Code, DistillError
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+# The model that bounds on a cosine were fitted with, all-MiniLM-L6-v2, by its model.safetensors; and which bounds these are.
+FITTED_WITH: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+FITTED: Final = {"contamination.meaning": "min_score", "stage1.holdout-meaning": "min_cosine"}
 
 
 class Table(BaseModel):
@@ -396,8 +399,23 @@ class Policy(Table):
                 FidelityCalibration.load(self.grading.fidelity.resolved)
             except DistillError as error:
                 raise DistillError(Code.FIDELITY, error.message, "`distill fidelity calibrate` makes one.") from error
+        self._own_bounds()
         parts = [storage.sha256_bytes(data), *(f"{file.path}:{file.sha256}" for file in files)]
         object.__setattr__(self, "_sha256", storage.sha256_bytes("\n".join(parts).encode()))
+
+    def _own_bounds(self) -> None:
+        """Raises E-POLICY where a bound that was fitted with one model would judge the cosines of another."""
+        weights = self.embedding.weights
+        if weights is None or weights.sha256 == FITTED_WITH:
+            return
+        asked = {"contamination.meaning": self.contamination.semantic, "stage1.holdout-meaning": self.holdout.semantic}
+        for gate, limit in FITTED.items():
+            if asked[gate] and limit not in self.gates.get(gate, {}):
+                raise DistillError(
+                    Code.POLICY,
+                    f"{gate}: {limit} was fitted with all-MiniLM-L6-v2, and [embedding] weights names another model",
+                    f'Measure on pairs of your own, and say [gates."{gate}"] {limit} = … for this model.',
+                )
 
 
 def pinned_files(value: Any) -> list[PinnedFile]:

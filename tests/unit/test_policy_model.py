@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -131,6 +132,35 @@ def test_a_tables_digest_depends_on_its_own_values_and_files(tmp_path: Path) -> 
     assert policy.table_digest("contamination") == other.table_digest("contamination"), "a name is no content"
     (tmp_path / "a" / "tiny.jsonl").write_text('{"question": "!"}\n')
     assert workspaces.load(tmp_path / "a").policy.table_digest("contamination") != other.table_digest("contamination")
+
+
+SEMANTIC = (
+    '[contamination]\nsemantic = true\n[[contamination.benchmarks]]\nname = "tiny"\npath = "tiny.jsonl"\nfields = ["question"]\n'
+)
+OTHER_MODEL = '[embedding]\nweights = "model.safetensors"\n'
+
+
+@pytest.mark.parametrize(
+    ("asks", "gate", "limit"),
+    [
+        (SEMANTIC, "contamination.meaning", "min_score"),
+        ("[holdout]\nsemantic = true\n", "stage1.holdout-meaning", "min_cosine"),
+    ],
+)
+def test_a_bound_of_one_model_judges_no_cosines_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str, gate: str, limit: str
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"another model")
+
+    def policy(text: str) -> Policy:
+        return workspaces.load(make(tmp_path, text)).policy
+
+    policy(asks)
+    policy(OTHER_MODEL)
+    assert refused(tmp_path, asks + OTHER_MODEL).startswith(f"{gate}: {limit} was fitted with all-MiniLM-L6-v2")
+    assert policy(f'{asks}{OTHER_MODEL}[gates."{gate}"]\n{limit} = 0.5\n').gates[gate] == {limit: 0.5}
+    monkeypatch.setattr("pytest_distill.policy.model.FITTED_WITH", hashlib.sha256(b"another model").hexdigest())
+    policy(asks + OTHER_MODEL)
 
 
 @pytest.mark.parametrize("name", ["gates", "sha256", "model_config", "nothing", "waivers"])
