@@ -12,11 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
 from pytest_distill import storage
 from pytest_distill.pipelines.stage1.cleaning import DELIMITER, clean_response
+from pytest_distill.policy.model import Policy
+from pytest_distill.policy.sampling_plan import SamplingPlan, plan_for
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
@@ -43,7 +46,9 @@ ALLOWANCES = """
 "text.pseudo-empty".max_rejected_rows = 1
 """
 
-# The tiny model is no teacher: about one row in twenty is not what a person would write, and here that may be.
+# The tiny model is no teacher: of 40 rows that people read, three were bad. The default plan of inspection is for teachers.
+ROWS = 150
+BAD = 3 / 40
 NO_TEACHER = """
 [inspection]
 aql = 0.08
@@ -80,12 +85,21 @@ def main() -> int:
 def generate() -> None:
     """A pilot of stage 1, and what the gates say when a rule of the pipeline is broken."""
     tell("What a model writes in bulk has to match a gold set: rows that a person wrote, hard cases among them. Without one:")
-    run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", status=1, folder=GENERATED)
+    run("distill", "run", "stage1", "--count", str(ROWS), "--id", "pilot-1", status=1, folder=GENERATED)
     run("distill", "gold", "add", "gold.jsonl", "--who", "A. Name", folder=GENERATED)
     run("distill", "gold", "freeze", folder=GENERATED)
-    tell("A base model continues lists of tasks, answers them, and labels both; the labels' log-probabilities decide. 150 rows.")
-    run("distill", "run", "stage1", "--count", "150", "--id", "pilot-1", folder=GENERATED)
-    tell("Bulk leaves after a sample of it was inspected. The model itself may do that, asked to be surer than when it filtered,")
+    tell(f"A base model continues lists of tasks, answers them, and labels both; their log-probabilities decide. {ROWS} rows.")
+    run("distill", "run", "stage1", "--count", str(ROWS), "--id", "pilot-1", folder=GENERATED)
+    default, ours = plan(""), plan(NO_TEACHER)
+    usual = f"{default.rows} of {ROWS} rows, {default.accept} defect at most"
+    tell(f"Bulk leaves after a sample of it was inspected. By default: {usual}. That is for a teacher. Of 40 rows of the")
+    tell(
+        f"tiny model people called 3 bad: that plan would pass it with a chance of {default.chance(BAD):.0%}. Here distill.toml asks for"
+    )
+    tell(
+        f"less, aql = 0.08 and limiting_quality = 0.2: {ours.rows} rows, {ours.accept} defects at most ({ours.chance(BAD):.0%})."
+    )
+    tell("The model itself may inspect, asked to be surer than when it filtered,")
     tell("because on 60 rows that people judged it agrees with them. `distill inspect pilot-1` is for people.")
     verifier = ("--verifier", "critic", "--threshold", "2.5")
     run("distill", "agreement", "verified.jsonl", *verifier, folder=GENERATED)
@@ -102,6 +116,11 @@ def generate() -> None:
         run("pytest", "-q", f"--distill-batch=pilot-1-without-{rule}", status=1, folder=GENERATED)
         run("distill", "export", f"pilot-1-without-{rule}", "--format", "jsonl", "--out", "refused", status=1, folder=GENERATED)
         blocked_by(f"pilot-1-without-{rule}", gate)
+
+
+def plan(policy: str) -> SamplingPlan:
+    """What this policy asks of a pilot."""
+    return plan_for(Policy.model_validate(tomllib.loads(policy)), bulk=True, lot=ROWS)
 
 
 def blocked_by(batch: str, gate: str) -> None:
