@@ -92,13 +92,10 @@ def generate() -> None:
     run("distill", "run", "stage1", "--count", str(ROWS), "--id", "pilot-1", folder=GENERATED)
     default, ours = plan(""), plan(NO_TEACHER)
     usual = f"{default.rows} of {ROWS} rows, {default.accept} defect at most"
+    lucky = f"{default.chance(BAD):.0%}"
     tell(f"Bulk leaves after a sample of it was inspected. By default: {usual}. That is for a teacher. Of 40 rows of the")
-    tell(
-        f"tiny model people called 3 bad: that plan would pass it with a chance of {default.chance(BAD):.0%}. Here distill.toml asks for"
-    )
-    tell(
-        f"less, aql = 0.08 and limiting_quality = 0.2: {ours.rows} rows, {ours.accept} defects at most ({ours.chance(BAD):.0%})."
-    )
+    tell(f"tiny model people called 3 bad: that plan would pass it with a chance of {lucky}. Here distill.toml asks for less,")
+    tell(f"aql = 0.08, limiting_quality = 0.2: {ours.rows} rows, {ours.accept} defects at most ({ours.chance(BAD):.0%}).")
     tell("The model itself may inspect, asked to be surer than when it filtered,")
     tell("because on 60 rows that people judged it agrees with them. `distill inspect pilot-1` is for people.")
     verifier = ("--verifier", "critic", "--threshold", "2.5")
