@@ -43,7 +43,7 @@ $(WHEEL_ENV)/.installed: wheel
 	touch $@
 
 wheel-test: $(WHEEL_ENV)/.installed  ## the built wheel in a clean environment, away from the sources
-	rm -rf build/wheel-test && mkdir -p build/wheel-test && cp tests/wheel/*.py build/wheel-test/
+	rm -rf build/wheel-test && mkdir -p build/wheel-test && cp tests/wheel/*.py tests/newcomer/*.py build/wheel-test/
 	cd build/wheel-test && "$(WHEEL_BIN)/python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider
 
 # Tests in a pytest run that compare texts by meaning; `make test` has no torch and leaves them out.

@@ -110,7 +110,7 @@ class Evaluation:
         own = self._scratch is None  # a workspace that stays
         if not self.passed:
             where = "its distill.toml" if own else "the distill.toml of a workspace (workspace=…)"
-            return f".rejected names every row and why. Mend them, or allow what you have looked at in {where}."
+            return f".rejected names every row and why. Mend them, or allow what you have looked at in {where}; they stay behind."
         leave = f"; distill export {self.batch.id} --format jsonl --out DIR writes them, sealed." if own else "."
         return f".kept and .dataset() give the rows that remain{leave}"
 

@@ -43,7 +43,7 @@ def export(workspace: Workspace, batch_id: str, out: Path, format: Format, sign:
 
 
 def _export(workspace: Workspace, batch_id: str, out: Path, form: Format, sign: Path | None) -> Path:
-    target = Path(out).absolute()
+    target = Path(out).resolve()
     if target.exists() or target.is_symlink():
         raise DistillError(
             Code.EXPORT_EXISTS, f"{out} already exists", "Name a folder that does not; nothing is ever overwritten."

@@ -65,5 +65,6 @@ def verdict(record: RunRecord) -> Verdict:
         return Verdict("The run was interfered with, so what its gates said does not count.", "Remove what is named below.")
     return Verdict(
         f"{no} of {plural(len(record.required), 'required gate')} did not say yes. Nothing leaves.",
-        "Mend the rows at their source and ingest them again, or allow what you have looked at in distill.toml.",
+        "Mend the rows at their source and ingest them again, or allow what you have looked at in distill.toml; "
+        "rejected rows stay behind.",
     )
