@@ -73,7 +73,7 @@ def test_bulk_matches_the_gold_set(prompt_text, answer_text, batch, policy, requ
 
 @gate("bulk.reproducible", applies={"origin": ["generated", "derived"]}, rows="all")
 def test_what_was_generated_can_be_made_again(batch, require):
-    """Generated rows name prompt or specification and its digest, seed, each model with its revision, and how many there are."""
+    """Generated rows say which prompt or specification, seed and models made them, how many, when, what they are, and why."""
     missing = [*bulk.not_reproducible(batch.manifest), *bulk.not_recorded(batch)]
     require("rows of the batch", batch.all_rows, at_least=0)
     require(f"what its record leaves out{': ' if missing else ''}{', '.join(missing)}", len(missing), equals=0)
