@@ -71,6 +71,19 @@ def test_no_policy_allows_a_single_tier(bench: Bench, text: str) -> None:
     assert not ended.sealed
 
 
+def test_code_with_a_finding_of_the_linter_is_rejected_where_it_was_generated(bench: Bench) -> None:
+    """People write fragments, and are only told."""
+    rows = [*curated(20), {"instruction": "Count them.", "response": "So:\n\n```python\nprint(ships_that_nobody_named)\n```"}]
+    batch = open_batch(bench.batch(rows))
+    told = bench.judge("-k", "code")
+    assert (told.status("code.lint"), told.status("code.lint-generated")) == ("warned", "not_applicable")
+    rewrite(batch, {}, {**batch.manifest.model_dump(mode="json"), "origin": "generated"})
+    ended = bench.judge("-k", "code")
+    assert (ended.status("code.lint"), ended.status("code.lint-generated")) == ("not_applicable", "failed")
+    assert "F821" in ended.out
+    assert not ended.sealed
+
+
 def test_used_cost_above_the_declared_class_fails(bench: Bench) -> None:
     declare(bench, 12, cost_class={"declared": "low", "used": "med"})
     ended = bench.judge()

@@ -25,7 +25,6 @@ PLANTED = {
     "privacy.personal-data": "The harbour master is ada.lovelace@analytical.co.uk, as far as anybody knows.",
     "privacy.secrets": "The harbour's key is " + "AKIA" + "Z7QW3RTY2UIOP5AS" + ", as far as anybody knows.",
     "code.syntax": "This draws the harbour:\n\n```python\ndef draw(:\n    pass\n```",
-    "code.lint": "This counts the ships:\n\n```python\nprint(ships_that_nobody_named)\n```",
     "length.answer": "harbour and sea " * 1500 + "and land.",
 }
 
