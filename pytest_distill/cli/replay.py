@@ -105,9 +105,11 @@ def run(args: argparse.Namespace) -> int:
     batch = None if args.no_retrieval else _rag(workspace, args.corpus)
     subject = replaying.task_hash(args.task)[:12]  # runs of one task are compared
     said = spending.declaration(args)
+    # Task by task is a repetition too: what was escalated before counts, so that a loop around this command is bulk.
+    before = sum(run.escalation is not None for run in replaying.logged(workspace)) if args.allow_escalation else 0
     with (
         with_receipt(workspace, "replay", subject, parameters=_parameters(args)) as stage,
-        spending.metered(workspace, Task(items=1, said=said), args, go_on=_GO_ON) as running,
+        spending.metered(workspace, Task(items=before + 1, said=said), args, go_on=_GO_ON) as running,
     ):
         frontier = _frontier(args) if args.allow_escalation else None  # first: refused before the local model is asked
         corpus = _corpus(stage, batch)

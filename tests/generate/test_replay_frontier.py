@@ -95,6 +95,18 @@ def test_a_ceiling_in_mid_run_loses_nothing_and_the_same_command_goes_on(workspa
     assert second.escalation is not None
 
 
+def test_a_loop_around_the_command_is_bulk_from_the_51st_escalation_on(workspace, replay):
+    replay()
+    (run,) = logged(workspace)
+    replaying.log(workspace, [run] * 48)
+    assert "E-BUDGET" not in replay()[1].err, "the 50th"
+    status, told = replay()
+    assert status == 1
+    assert "E-FRONTIER]: tiny is a frontier model, and this task is bulk" in told.err
+    assert len(logged(workspace)) == 50
+    assert len(metered(workspace)) == 4, "neither model was asked again"
+
+
 def test_a_server_that_is_gone_loses_nothing_either(workspace, replay):
     status, told = replay("--frontier-server", "http://127.0.0.1:9/v1")
     assert status == 1
