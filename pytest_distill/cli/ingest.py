@@ -33,6 +33,12 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--map", action="append", default=[], metavar="NEW=OLD", help="column NEW is called OLD in the files; repeatable"
     )
+    parser.add_argument(
+        "--chat",
+        metavar="COLUMN",
+        help="rows hold turns in COLUMN: a system's (or none), a user's, an assistant's; they become instruction and response, "
+        "and rows with other turns go to quarantine",
+    )
     parser.add_argument("--schema", type=Path, metavar="FILE", help="JSON Schema (draft 2020-12) that every row has to satisfy")
     parser.add_argument("--expect", type=_count, metavar="N", help="how many rows are planned; a gate compares")
     parser.add_argument("--what", metavar="TEXT", help="what these rows are")
@@ -58,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             args.id,
             kind=args.kind,
             mapping=mapping_of(args.map),
+            chat=args.chat,
             schema=args.schema,
             what=args.what,
             why=args.why,

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
-from pytest_distill.batch.ingest import record_schema
+from pytest_distill.batch.ingest import chats, record_schema
 from pytest_distill.batch.ingest.compression import Input, open_input
 from pytest_distill.batch.ingest.formats import format_of, records
 from pytest_distill.batch.ingest.kinds import INGESTED_KINDS, RowCheck, check_mapping, infer
@@ -34,6 +34,7 @@ def ingest(
     *,
     kind: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    chat: str | None = None,
     schema: Path | None = None,
     what: str | None = None,
     why: str | None = None,
@@ -46,8 +47,9 @@ def ingest(
 ) -> Batch:
     """Reads `files` in order into the new batch `batch_id`.
 
-    `kind` None: told from the columns. `mapping`: new name -> name in the files. `progress` is told how many bytes of the files
-    were read since the last call. A row without an id gets `<file>:<line>`.
+    `kind` None: told from the columns. `mapping`: new name -> name in the files. `chat`: the column (under its new name) with a
+    list of turns, of which an instruction and a response are made; rows that are more than that are quarantined. `progress` is
+    told how many bytes of the files were read since the last call. A row without an id gets `<file>:<line>`.
 
     Raises E-BATCH-EXISTS, E-SOURCE-NOTFOUND (no file, or no row kept), E-SOURCE-FORMAT, E-COLUMN, E-KIND, E-USAGE or E-LEDGER;
     then nothing was written.
@@ -62,6 +64,8 @@ def ingest(
     cost = _cost(cost_class, justification, authorized_by)
     if kind is not None and kind not in INGESTED_KINDS:
         raise DistillError(Code.KIND, f"{kind!r} is no kind of rows", f"Kinds are {', '.join(INGESTED_KINDS)}.")
+    if chat is not None and kind not in (None, chats.KIND):
+        raise DistillError(Code.USAGE, f"chats make rows of kind {chats.KIND}, not {kind}", "Leave one of the two options out.")
     names = _source_names(files)
     validate, schema_sha256 = record_schema.load(schema) if schema is not None else (None, None)
     ledger.verify(workspace.ledger)
@@ -69,15 +73,16 @@ def ingest(
     with _Reading(files, progress) as reading:
         first = reading.sample()
         if kind is None:
-            kind = _told_kind(first, mapping)
-        check = RowCheck(kind, mapping)
+            kind = _told_kind(first, mapping) if chat is None else chats.KIND
+        check = RowCheck(kind, mapping, chat)
+        parameters = {"schema_sha256": schema_sha256, "chat": _text(chat) if chat else None}
         facts: dict[str, Any] = {
             "id": batch_id,
             "kind": kind,
             "origin": "ingested",
             "what": _text(what or f"rows of {', '.join(names)}"),
             "why": _text(why or "not stated"),
-            "how": How(pipeline=BY, parameters={"schema_sha256": schema_sha256} if schema_sha256 else {}),
+            "how": How(pipeline=BY, parameters={name: value for name, value in parameters.items() if value}),
             "mapping": mapping,
             **cost,
         }

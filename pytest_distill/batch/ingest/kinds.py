@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_distill.batch.ingest import chats
 from pytest_distill.batch.ingest.records import Malformed
 from pytest_distill.batch.write import RESERVED
 from pytest_distill.contracts.manifest import REQUIRED_COLUMNS
@@ -29,10 +30,11 @@ _TURNS = ("messages", "conversations", "conversation", "turns")  # what people c
 
 
 class RowCheck:
-    """Maps column names and checks a row against its kind's minimum."""
+    """Maps column names, makes a pair of the chat in the column `chat`, and checks a row against its kind's minimum."""
 
-    def __init__(self, kind: str, mapping: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, mapping: Mapping[str, str], chat: str | None = None) -> None:
         self.kind = kind
+        self.chat = chat
         self.required = REQUIRED_COLUMNS[kind]
         self._target = {source: target for target, source in mapping.items()}
         self.unseen = set(self._target)  # source columns of the mapping that no row had yet
@@ -45,6 +47,8 @@ class RowCheck:
         shape = tuple(row)
         if shape not in self._shapes:
             self._check_names(shape)
+        if self.chat is not None:
+            row = chats.with_pair(row, self.chat)
         for name in self.required:
             value = row.get(name, Malformed)
             if type(value) is not str:
@@ -115,8 +119,9 @@ def infer(rows: Iterable[dict[str, Any]], mapping: Mapping[str, str]) -> str:
         raise DistillError(
             Code.KIND,
             f"the rows hold conversations (column {turns[0]!r}), and no column says what is asked and what is answered",
-            "Give each row an instruction (what comes before the last answer) and a response (that answer), and ingest it with "
-            '--kind sft; the page "Import your data" has the few lines of Python.',
+            f"One question and one answer each: distill ingest FILE --id ID --chat {turns[0]}. Longer ones: give each row an "
+            "instruction (what comes before the last answer) and a response (that answer), and ingest it with --kind sft; the "
+            'page "Import your data" has the few lines of Python.',
         )
     need = "; ".join(f"{kind} needs {' and '.join(names)}" for kind, names in REQUIRED_COLUMNS.items())
     raise DistillError(Code.KIND, f"the rows fit no kind (columns: {columns})", f"{need}. Rename columns: {_likely(usual)}.")
