@@ -97,7 +97,7 @@ class ReplayValidation(Contract):
 
 
 class Escalation(Contract):
-    """What a frontier model was asked after the local one failed, and what that took. `cost` is in US dollars."""
+    """What a frontier model was asked after the local one failed, and what that took. `cost` is at the policy's prices."""
 
     model: ModelUse
     reason: str
