@@ -389,7 +389,7 @@ def test_bulk_of_a_single_tier_is_refused_before_the_model_is_opened(tmp_path, d
     assert (status, told.count("\n")) == (1, 1)
     assert "E-GOLD]: more than 50 items is bulk, and there is no frozen gold set" in told
     assert "E-MODEL" in distill(tmp_path, "--model", "no/such-model", count="50")[1]
-    assert not (tmp_path / ".distill" / "stage1").exists()
+    assert list((tmp_path / ".distill" / "stage1").rglob("*.json")) == [], "no plan, no unit"
 
 
 def test_scaling_needs_a_pilot_that_is_sealed_and_not_one_that_says_so(plain, distill):
