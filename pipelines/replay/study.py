@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -50,6 +50,46 @@ class Pair:
     without: ReplayRun
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Where the pairs of a study lie until it is done, so that a stop or a ceiling loses a step at most."""
+
+    folder: Path
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "pairs.jsonl"
+
+    def pairs(self, tasks: Sequence[Task]) -> list[Pair]:
+        """Those that are done already. What a kill tore off is taken away, and done again. The caller holds the lock."""
+        data = self._file.read_bytes() if self._file.is_file() else b""
+        lines = data.splitlines(keepends=True)
+        runs: list[ReplayRun] = []
+        for line in lines:
+            try:
+                runs.append(ReplayRun.model_validate_json(line))
+            except ValidationError:
+                break
+        pairs = [Pair(*each) for each in zip(tasks, runs[::2], runs[1::2], strict=False)]
+        if (whole := b"".join(lines[: 2 * len(pairs)])) != data:
+            storage.write_bytes(self._file, whole)
+        return pairs
+
+    def add(self, pairs: Sequence[Pair]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for run in (run for pair in pairs for run in (pair.with_retrieval, pair.without)):
+            storage.append_line(self._file, run.model_dump_json(by_alias=True).encode())
+
+    def done(self) -> None:
+        storage.remove_folder(self.folder)
+
+
+def kept(state: Path, tasks: Sequence[Task], corpus: Corpus, model: Model, settings: Settings) -> Kept:
+    """Of exactly this study: other tasks, documents, models or settings are another one."""
+    facts = [[task.model_dump() for task in tasks], corpus.sha256, model.use.model_dump(), asdict(settings)]
+    return Kept(state / "replay-study" / storage.sha256_bytes(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))[:16])
+
+
 def read_tasks(path: Path) -> list[Task]:
     """Raises E-SOURCE-NOTFOUND, E-SOURCE-FORMAT with the line."""
     try:
@@ -87,17 +127,20 @@ def tasks_of(batch: Batch, count: int, *, seed: int) -> list[Task]:
 
 def run(
     tasks: Sequence[Task], corpus: Corpus, model: Model, settings: Settings, *, keep: Callable[[Sequence[ReplayRun]], None],
-    report: Report = _NO_REPORT,
+    report: Report = _NO_REPORT, before: Kept | None = None,
 ) -> list[Pair]:  # fmt: skip
-    """Both arms of every task. `keep` is given each step's runs as they are done (to log them, and to stop in between)."""
-    pairs: list[Pair] = []
-    for start in range(0, len(tasks), CHUNK):
+    """Both arms of every task. `keep` is given each step's runs as they are done, to log them; `before` holds what was done in
+    a run that was stopped, and takes what is done now. `report` may stop it."""
+    pairs = before.pairs(tasks) if before is not None else []
+    for start in range(len(pairs), len(tasks), CHUNK):
         chunk = tasks[start : start + CHUNK]
         texts = [task.task for task in chunk]
         shown = replay(texts, corpus, model, settings, without=[task.document for task in chunk])
         bare = replay(texts, None, model, settings)
         pairs += [Pair(*each) for each in zip(chunk, shown, bare, strict=True)]
         keep([*shown, *bare])
+        if before is not None:
+            before.add(pairs[start:])
         report(len(pairs), len(tasks), f"passed {sum(pair.with_retrieval.validation.passed for pair in pairs)}")
     return pairs
 

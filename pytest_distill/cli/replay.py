@@ -21,7 +21,7 @@ _TASKS = 50
 _LIMITS = "The model is not called beyond them. What [budget] says holds too."
 # What a ceiling leaves behind.
 _GO_ON = "The local model's output is in the log: the same command goes on under a new limit."
-_GO_ON_STUDY = "The runs so far are in the log: begin the study again under a new limit, or with fewer tasks."
+_GO_ON_STUDY = "Tasks that are done are kept: the same command goes on under a new limit."
 
 
 def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -139,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_study(args: argparse.Namespace) -> int:
+    from pytest_distill import storage
     from pytest_distill.cli.common import open_workspace, print_json, print_table, say
     from pytest_distill.policy.allowance import Task
     from pytest_distill.stages.progress import progress
@@ -163,13 +164,19 @@ def run_study(args: argparse.Namespace) -> int:
             def keep(runs: Any) -> None:
                 replaying.log(workspace, runs)
                 _count(stage, runs)
+
+            def told(*words: Any) -> None:
+                report(*words)
                 stop.check()
 
-            pairs = studying.run(tasks, corpus, model, settings, keep=keep, report=report)
+            before = studying.kept(workspace.state, tasks, corpus, model, settings)
+            with storage.locked(before.folder, wait=False):
+                pairs = studying.run(tasks, corpus, model, settings, keep=keep, report=told, before=before)
         found = studying.study(pairs, corpus, model, settings, replaying.logged(workspace))
         if args.out is not None:
             found.write(args.out)
             stage.writes(args.out)
+        before.done()
     if args.json:
         print_json(found.model_dump(mode="json"))
         return 0

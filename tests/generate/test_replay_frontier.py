@@ -107,6 +107,24 @@ def test_a_loop_around_the_command_is_bulk_from_the_51st_escalation_on(workspace
     assert len(metered(workspace)) == 4, "neither model was asked again"
 
 
+def test_a_study_that_a_ceiling_stopped_goes_on_with_the_same_command(workspace, capsys):
+    (workspace.root / "docs.jsonl").write_text('{"content": "The gateway answers within a second."}\n')
+    tasks = "".join(json.dumps({"task": f"Audit gateway {number}"}) + "\n" for number in range(12))
+    (workspace.root / "tasks.jsonl").write_text(tasks)
+    assert main(["-q", "ingest", "docs.jsonl", "--id", "docs", "--kind", "rag", "--no-progress"]) == 0
+    words = ["replay", "study", "--tasks", "tasks.jsonl", "--model", "small", "--max-new-tokens", "4", "--no-progress", "--json"]
+    capsys.readouterr()
+    assert main([*words, "--max-calls", "21"]) == 1
+    told = capsys.readouterr().err
+    assert "E-BUDGET]: stopped: 20 of 21 calls are made, and 2 are next. Tasks that are done are kept" in told
+    assert len(logged(workspace)) == 20
+    assert main([*words, "--max-calls", "21"]) == 0, "four calls are left to do"
+    assert json.loads(capsys.readouterr().out)["tasks"] == 12
+    assert len(logged(workspace)) == 24
+    assert metered(workspace) == [("small", "local", None, 20), ("small", "local", None, 4)]
+    assert list((workspace.state / "replay-study").glob("*/pairs.jsonl")) == []
+
+
 def test_a_server_that_is_gone_loses_nothing_either(workspace, replay):
     status, told = replay("--frontier-server", "http://127.0.0.1:9/v1")
     assert status == 1

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pytest_distill.batch.ingest.ingest import ingest
 from pytest_distill.contracts.manifest import ModelUse
 from pytest_distill.contracts.replay import Bundle, BundleItem, ReplayRun, task_hash
-from pytest_distill.errors import DistillError
+from pytest_distill.errors import Code, DistillError
 from pytest_distill.pipelines.models.backend import Completion, Sampling
 from pytest_distill.pipelines.models.metering import Limits as Ceilings
 from pytest_distill.pipelines.models.metering import Meter, MeteredBackend
@@ -373,6 +373,35 @@ def test_a_study_pairs_the_arms_and_says_which_way_it_falls() -> None:
     assert overlap.clear
     assert len(kept) == 40
     assert [(w.runs, w.wanted) for w in found.escalation] == [(20, 0)]
+
+
+@pytest.mark.parametrize("torn", [0, 7])
+def test_a_study_that_was_stopped_goes_on_and_asks_nothing_twice(tmp_path: Path, torn: int) -> None:
+    """`torn`: so many bytes of its file were lost with the process."""
+    tasks = [studying.Task(task=f"Audit provider routing {number}", reference=GOOD) for number in range(25)]
+    local = model(GOOD)
+    kept: list[ReplayRun] = []
+
+    def stop(done: int, total: int, words: str) -> None:
+        if done == 20:
+            raise DistillError(Code.BUDGET, "stopped: enough", "")
+
+    before = studying.kept(tmp_path, tasks, CORPUS, local, Settings())
+    with pytest.raises(DistillError, match="E-BUDGET"):
+        studying.run(tasks, CORPUS, local, Settings(), keep=kept.extend, report=stop, before=before)
+    file = before.folder / "pairs.jsonl"
+    file.write_bytes(file.read_bytes()[: len(file.read_bytes()) - torn])
+    pairs = studying.run(tasks, CORPUS, local, Settings(), keep=kept.extend, before=before)
+    assert len(kept) == 50 + 2 * (torn > 0)
+    assert len(pairs) == 25
+    whole = studying.run(tasks, CORPUS, model(GOOD), Settings(), keep=lambda runs: None)
+    studies = [studying.study(each, CORPUS, local, Settings()) for each in (pairs, whole)]
+    assert studies[0] == studies[1]
+    assert before.pairs(tasks) == pairs
+    other = studying.kept(tmp_path, tasks, CORPUS, local, Settings(seed=1))
+    assert other.pairs(tasks) == [], "another seed is another study"
+    before.done()
+    assert before.pairs(tasks) == []
 
 
 def test_both_arms_are_held_against_the_same_documents() -> None:
