@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,9 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))
 import chrome  # noqa: E402 - lies beside the tests that use it
 import scene  # noqa: E402
 
+SHOWN = 2  # gates of which pictures show what they found
+SIGN = "274c"  # the cross before a failed verdict
+
 FRAME = """<!doctype html><meta charset="utf-8"><style>
 body{margin:0;padding:24px;font:15px/1.5 system-ui,"Noto Sans","DejaVu Sans",sans-serif}
 pre{margin:0;font:13px/1.45 "DejaVu Sans Mono",monospace}
@@ -35,8 +39,10 @@ code{padding:.15em .4em;background:#eff1f3;border-radius:6px;font:85%% "DejaVu S
 
 
 def terminal(output: str) -> str:
-    """What a terminal of 110 columns showed, as HTML."""
-    output = "".join(line for line in output.splitlines(keepends=True) if not line.startswith("rootdir:"))  # a scratch folder
+    """What a terminal of 110 columns showed, as HTML: the table, and the first gates that said no."""
+    lines = [line for line in output.splitlines(keepends=True) if not line.startswith("rootdir:")]  # a scratch folder
+    told = [number for number, line in enumerate(lines) if line.strip().startswith("limits, in distill.toml")]
+    output = "".join(lines[: told[SHOWN - 1] + 1])
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(output))
     shown = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
@@ -71,12 +77,18 @@ def inspection(place: Path, name: str) -> str:
 
 
 def comment(markdown: str) -> str:
+    """The summary as a platform draws it, down to the first gates that said no."""
+    markdown = "\n#### ".join(markdown.split("\n#### ")[: SHOWN + 1])
     return FRAME % ("", f"<main>{MarkdownIt('commonmark').enable('table').render(markdown)}</main>")
 
 
 def main() -> int:
     if reason := chrome.missing():
         sys.exit(reason)
+    if not subprocess.run(["fc-list", f":charset={SIGN}:color=true"], capture_output=True, check=True).stdout:
+        sys.exit(
+            "no font with coloured signs: the summary would begin with a box (Debian: apt-get install fonts-noto-color-emoji)"
+        )
     with tempfile.TemporaryDirectory() as folder, chrome.chrome() as driver:
         place = Path(folder, "workspace")
         page = scene.build(place) / "report.html"
@@ -88,15 +100,17 @@ def main() -> int:
             ("report-light", page, "light", 1280, 1500),
             ("report-dark", page, "dark", 1280, 1500),
             ("report-phone", page, "light", 390, 1500),
-            ("terminal", console, "light", 960, 1180),
-            ("pull-request", asked, "light", 940, 1100),
+            ("terminal", console, "light", 960, None),
+            ("pull-request", asked, "light", 940, None),
         ):
             chrome.show(driver, file, scheme=scheme, width=width)
             storage.write_bytes(IMAGES / f"{name}.png", chrome.picture(driver, height=height))
         inspecting = place / "inspect.svg"
         storage.write_bytes(inspecting, inspection(place, "mixed").encode())
-        chrome.show(driver, inspecting, width=1450)
-        storage.write_bytes(IMAGES / "inspect.png", chrome.picture(driver, height=850, element="svg"))
+        framed = place / "inspect.html"  # in a page of its own a drawing has a band above and below
+        storage.write_bytes(framed, f'<!doctype html><body style="margin:0"><img src="{inspecting.name}" width="1450">'.encode())
+        chrome.show(driver, framed, width=1450)
+        storage.write_bytes(IMAGES / "inspect.png", chrome.picture(driver, element="img"))
         # The page further down, where the drawings are.
         chrome.show(driver, page, width=1280)
         storage.write_bytes(IMAGES / "report-drawings.png", chrome.picture(driver, element="#distributions, #map"))
