@@ -2,7 +2,9 @@
 
 The rows are random words, ingested as any others. What gates would leave is put beside them: the record of a real run on
 2,000 of the rows with its counts scaled up, and a quarantine with every second row, each rejected by three gates. Measures that
-the page draws are computed first, in a process of their own, and timed apart; then a fresh process writes the page.
+the page draws are computed first, in a process of their own, and timed apart; then a fresh process writes the page. The seconds
+that are held to the mark are processor time, of all threads; those by the clock, which grow with what else the machine does, are
+shown beside them.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from pytest_distill.measuring.columns import Columns
 from pytest_distill.report import figures, judged, page, rows
 
 place, warm = workspace.load(Path(sys.argv[1])), sys.argv[2] == "warm"
-started = time.perf_counter()
+started, spent = time.perf_counter(), time.process_time()
 run = judged.load(place, "large")
 if warm:
     list(figures.histograms(run, Columns.of(place, run.batch), rows.rejected_mask(run)))
@@ -46,7 +48,7 @@ if warm:
 else:
     size = page.write(run).stat().st_size
 print(json.dumps({
-    "seconds": time.perf_counter() - started, "bytes": size,
+    "seconds": time.process_time() - spent, "clock": time.perf_counter() - started, "bytes": size,
     "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
 }))
 """
@@ -134,7 +136,8 @@ def main() -> int:
         print(f"measures that are drawn: {child(place, 'warm')['seconds']:.1f} s")
         found = child(place, "page")
     megabytes = found["bytes"] / 1e6
-    print(f"page: {found['seconds']:.2f} s (mark {SECONDS:g}), {megabytes:.3f} MB (mark {MEGABYTES:g})")
+    seconds = f"{found['seconds']:.2f} s of processor time (mark {SECONDS:g}), {found['clock']:.2f} s by the clock"
+    print(f"page: {seconds}, {megabytes:.3f} MB (mark {MEGABYTES:g})")
     print(f"peak memory of the process: {found['peak_rss_mib']:.0f} MiB (mark {MEBIBYTES})")
     return int(found["seconds"] >= SECONDS or megabytes >= MEGABYTES or found["peak_rss_mib"] >= MEBIBYTES)
 

@@ -184,14 +184,15 @@ def _values(columns: Columns, name: str, charts: list[Chart], judging: dict[str,
 
     found: list[list[Floats]] = [[] for _ in charts]
     for part in columns.parts(name):
+        fields = part.struct.unnest() if isinstance(part.dtype, pl.Struct) else pl.DataFrame()  # once for all charts
         for chart, pieces in zip(charts, found, strict=True):
-            values = part.struct.field(chart.field) if chart.field else part
+            values = fields[chart.field] if chart.field else part
             if chart.field == "jaccard":
-                values = values.set(part.struct.field("of").is_null(), None)
+                values = values.set(fields["of"].is_null(), None)
             if chart.among:
                 field, limit = chart.among
                 floor = judging[chart.gate].limits.get(limit)
-                values = values.set(part.struct.field(field) < (floor if isinstance(floor, (int, float)) else 0), None)
+                values = values.set(fields[field] < (floor if isinstance(floor, (int, float)) else 0), None)
             pieces.append(values.cast(pl.Float64).fill_null(float("nan")).to_numpy())
     return [np.concatenate(pieces) if pieces else np.empty(0) for pieces in found]
 

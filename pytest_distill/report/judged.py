@@ -131,7 +131,9 @@ class Judged:
         file = self.folder / QUARANTINE
         if not file.is_file():
             return pl.DataFrame(schema={"row": pl.Int64, "by": pl.Categorical, "reason": pl.Categorical})
-        table = pq.read_table(file, columns=["row", "by", "reason"], read_dictionary=["by", "reason"], partitioning=None)
+        # Not `read_table`, which brings in pyarrow's datasets, and pandas where it is installed: most of a second.
+        with pq.ParquetFile(file, read_dictionary=["by", "reason"], memory_map=False) as parquet:
+            table = parquet.read(columns=["row", "by", "reason"])
         found = pl.from_arrow(table)
         assert isinstance(found, pl.DataFrame)
         return found.with_columns(pl.col("by", "reason").cast(pl.Categorical))
