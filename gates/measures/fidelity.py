@@ -18,7 +18,7 @@ from pytest_distill.policy.model import Grading
 TOLERANCE = 2e-6  # a stored score is rounded
 
 
-@measure(version=2, config="grading")
+@measure(version=3, config="grading")
 def fidelity_fault(record: pl.Series, config: Grading) -> pl.Series:
     """What is wrong with a row's `fidelity`, null where nothing is: decided anew from texts, cosine and calibration."""
     if config.fidelity is None:

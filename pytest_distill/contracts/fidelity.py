@@ -22,8 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
 Difference = Literal["ending", "names", "negation", "numbers-came", "numbers-changed", "numbers-gone", "question", "units"]
 Figure = Literal[
-    "cosine", "clause", "ending", "names", "negation", "numbers-came", "numbers-changed", "numbers-gone", "question", "repeated",
-    "shorter", "units", "unsaid",
+    "cosine", "clause", "ending", "fewer", "names", "negation", "numbers-came", "numbers-changed", "numbers-gone", "question",
+    "repeated", "shorter", "units", "unsaid",
 ]  # fmt: skip
 Decision = Literal["pass", "reject", "verify"]
 
@@ -83,7 +83,7 @@ class FidelityCalibration(Contract):
     1 / (1 + exp(-(constant + the weighted figures))). A greater cosine never lowers it, and no other figure ever raises it.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Literal["fidelity"] = "fidelity"
     low: Share
     high: Share

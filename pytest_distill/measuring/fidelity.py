@@ -57,6 +57,7 @@ def figures(original: str, rephrased: str, cosine: float) -> dict[Figure, float]
     cosine        of the model of meaning
     clause        of the original's clauses, the one that is kept least: the share of its content words and numbers that is gone
     ending        0 or 1: the original ends as a sentence does, and the rephrasing breaks off
+    fewer         the share by which the rephrasing says fewer numbers, whichever they are: a clause that is gone often held one
     names         0 or 1: a word in upper case inside a sentence is gone
     negation      0, 1 or 2: one denies more often than the other; 2 where nothing in an original speaks for a denial that came
     numbers-changed  0 or 1: one number stands there less often, and another one more often
@@ -83,6 +84,7 @@ def figures(original: str, rephrased: str, cosine: float) -> dict[Figure, float]
         "ending": float(
             original.rstrip().endswith((".", "?", "!")) and not rephrased.rstrip(" \n\"')”’").endswith((".", "?", "!"))
         ),
+        "fewer": max(0.0, 1.0 - told.total() / max(said.total(), 1)) if said else 0.0,
         "names": float(bool(facts.names(original) - {word.lower() for word in facts.words(rephrased)})),
         "negation": float(after > before) + float(after > before and not _DENIED.search(original)) or float(before > after) / 2,
         "numbers-changed": float(exchanged),
@@ -95,10 +97,6 @@ def figures(original: str, rephrased: str, cosine: float) -> dict[Figure, float]
         "units": float(bool(units(original) - units(rephrased))),
         "unsaid": 1.0 - len(own & stems) / max(len(own), 1),
     }
-
-
-def _ends(text: str) -> bool:
-    return text.rstrip(" \n\"')”’").endswith((".", "?", "!"))
 
 
 def differences(found: Mapping[Figure, float]) -> tuple[Difference, ...]:

@@ -24,8 +24,9 @@ from pytest_distill.policy.model import Grading
 
 HELD = FidelityHeldOut(count=1, precision=1, recall=1, f1=1, f1_doubtful_passed=1, f1_decided=1, verify_share=0)
 WEIGHTS: dict[Figure, float] = {
-    "cosine": 4.0, "clause": -1.0, "ending": -1.0, "names": -1.0, "negation": -3.0, "numbers-came": -1.0, "numbers-changed": -3.0,
-    "numbers-gone": -2.0, "question": -2.0, "repeated": -3.0, "shorter": -3.0, "units": -1.0, "unsaid": 0.0,
+    "cosine": 4.0, "clause": -1.0, "ending": -1.0, "fewer": -1.0, "names": -1.0, "negation": -3.0, "numbers-came": -1.0,
+    "numbers-changed": -3.0, "numbers-gone": -2.0, "question": -2.0, "repeated": -3.0, "shorter": -3.0, "units": -1.0,
+    "unsaid": 0.0,
 }  # fmt: skip
 CALIBRATION = FidelityCalibration(
     low=0.3, high=0.5, constant=-2.0, weights=WEIGHTS, count=40, faithful=20, model_sha256="0" * 64, data_sha256="1" * 64, seed=0,
@@ -85,6 +86,15 @@ def test_a_clause_that_is_gone_shows_and_so_does_the_question() -> None:
     assert less["repeated"] > whole["repeated"] == 0
     assert figures(said, "Tom has 9 red sticks. The blue sticks weigh 7 grams.", 0.9)["question"] == 2
     assert whole["question"] == 0
+
+
+def test_a_number_that_rephrasings_may_leave_out_still_counts_as_one_fewer() -> None:
+    said = "He played 2 matches on Monday, 3 on Friday, and 5 on Saturday. How many?"
+    less = figures(said, "He played 3 matches on Friday and 5 on Saturday. How many?", 0.9)
+    assert less["numbers-gone"] == less["repeated"] == 0
+    assert less["fewer"] == pytest.approx(1 / 3)
+    assert figures(said, "He played 5, 3 and 2 matches. How many?", 0.9)["fewer"] == 0
+    assert figures("No number at all.", "Nor 1 here, nor 2.", 0.9)["fewer"] == 0
 
 
 def test_a_denial_in_other_words_weighs_less_than_one_that_came_from_nowhere() -> None:
@@ -162,7 +172,7 @@ def test_a_line_that_is_no_labelled_pair_is_refused(tmp_path: Path, line: str) -
 
 @pytest.mark.parametrize("values", [
     {"low": 0.9}, {"faithful": 40}, {"count": 0}, {"weights": {"cosine": 1}}, {"weights": WEIGHTS | {"cosine": -1}},
-    {"weights": WEIGHTS | {"names": 0.5}}, {"constant": "NaN"}, {"schema_version": 1},
+    {"weights": WEIGHTS | {"names": 0.5}}, {"constant": "NaN"}, {"schema_version": 2},
 ])  # fmt: skip
 def test_thresholds_that_cross_weights_that_turn_and_labels_of_one_kind_are_no_calibration(values: dict[str, Any]) -> None:
     with pytest.raises(DistillError):
