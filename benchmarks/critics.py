@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--vllm", action="store_true", help="vLLM's engine too")
     given = parser.parse_args()
-    choice = ModelChoice(model=given.model, batch_size=given.batch, threads=1)
+    choice = ModelChoice(model=given.model, batch_size=given.batch)
     ours, peer = "critics, transformers backend", "generate with scores"
     opened = open_model(choice)
     # A tokenizer and a model of the peer's own: ours are left as the loader made them.

@@ -183,6 +183,8 @@ def _engine(vllm: Any, folder: Path, choice: ModelChoice) -> Any:
             load_format="safetensors",
             trust_remote_code=False,
             logprobs_mode="raw_logprobs",
+            # llguidance, as in our own decoding; a model that is at a loss would else write white space until its budget is gone.
+            structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
             disable_log_stats=True,
             use_tqdm_on_load=False,
             **(_CPU_ENGINE if choice.device == "cpu" else {}),

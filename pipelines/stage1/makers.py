@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -70,12 +70,11 @@ class Processes:
 
     def __init__(self, choice: ModelChoice, work: Work, workers: int) -> None:
         self.width = workers
-        threads = max(1, (os.cpu_count() or 1) // workers) if choice.device == "cpu" else None
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(replace(choice, threads=threads), work.recipe.to_bytes(), work.plan_sha256, work.apart),
+            initargs=(choice, work.recipe.to_bytes(), work.plan_sha256, work.apart),
         )
 
     def submit(self, number: int) -> Future[bytes]:

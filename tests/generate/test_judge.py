@@ -30,7 +30,7 @@ TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content }}<|endoftext|>{% en
 
 @pytest.fixture(scope="module")
 def judge(tiny):
-    return open_judge(ModelChoice(model=str(tiny), threads=1))
+    return open_judge(ModelChoice(model=str(tiny)))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])

@@ -10,7 +10,7 @@ from pytest_distill.pipelines.models.registry import ModelChoice, open_model
 
 
 def test_a_folder_is_opened_with_transformers(tiny):
-    opened = open_model(ModelChoice(model=str(tiny), threads=1))
+    opened = open_model(ModelChoice(model=str(tiny)))
     assert opened.provenance.model_name == "tiny"
     assert opened.provenance.model_revision == f"sha256:{opened.provenance.weights_sha256}"
     assert opened.backend.count_tokens(["Add 1 and 2."])[0] > 0

@@ -57,7 +57,7 @@ def model(random_model):
 def torch_backend(model):
     from pytest_distill.pipelines.models.registry import ModelChoice, open_model
 
-    return open_model(ModelChoice(model=str(model), threads=1)).backend
+    return open_model(ModelChoice(model=str(model))).backend
 
 
 @pytest.fixture(scope="session")

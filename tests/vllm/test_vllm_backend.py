@@ -157,7 +157,7 @@ def test_an_answer_that_was_aborted_is_no_answer(backend):
 def test_tokens_behind_the_first_stop_are_left_out(backend):
     ids = backend.guard.encode(["one\n\ntwo###END### three"])[0]
     text, tokens = "one\n\n", len(backend.guard.encode(["one\n\n"])[0])
-    done = completion(ids, "stop", "###END###", ("###END###", "\n\n"), backend.guard)
+    done = completion(ids, "stop", "###END###", ("###END###", "\n\n"), backend.guard.tokenizer)
     assert (done.text, done.finish_reason) == (text, "stop")
     assert done.tokens <= tokens + 1
 

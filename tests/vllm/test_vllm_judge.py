@@ -47,7 +47,7 @@ def test_a_reply_belongs_to_its_prompt_and_seed(judge):
 
 
 def test_it_says_what_ran_as_transformers_does(judge, model):
-    other = open_judge(ModelChoice(model=str(model), threads=1)).ran
+    other = open_judge(ModelChoice(model=str(model))).ran
     mine = judge.ran
     assert (mine.model_name, mine.weights_sha256, mine.tokenizer_hash) == (
         other.model_name,
