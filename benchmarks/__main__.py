@@ -17,6 +17,7 @@ BENCHMARKS = (
     "ingest_memory",
     "preprocess_memory",
     "suite",
+    "report",
     "tokenizing",
     "evidence",
     "language",

@@ -49,10 +49,12 @@ def run(args: argparse.Namespace) -> None:
         return
     print_table(("batch", batch.id), _batch_facts(batch))
     if record is not None:
-        print_table(("gate", "verdict", "figures against bounds", "rejected", "why"), _gate_rows(record))
+        print_table(("gate", "verdict", "figures against bounds", "rejected", "why"), _gate_rows(record, every=args.verbose))
         rows = record.rows
+        left_out = 0 if args.verbose else sum(gate.status == "not_applicable" for gate in record.gates)
         facts = [
             ("verdict", record.verdict),
+            *([("gates", f"{left_out} more do not apply to this batch; -v shows them")] if left_out else []),
             ("rows", f"{rows.batch:,} judged = {rows.quarantined:,} quarantined + {rows.remaining:,} remaining"),
             *(("finding", finding) for finding in record.findings),
         ]
@@ -85,14 +87,19 @@ def _batch_facts(batch: Batch) -> list[tuple[str, object]]:
     ]
 
 
-def _gate_rows(record: RunRecord) -> list[tuple[Any, ...]]:
+def _gate_rows(record: RunRecord, *, every: bool) -> list[tuple[Any, ...]]:
+    """Gates that said no come first; those that do not apply are there with `every` only."""
     from pytest_distill.release.wording import figure_text
 
     said = {gate.id for gate in record.gates}
-    rows: list[tuple[Any, ...]] = [
-        (gate.id, gate.status, "; ".join(map(figure_text, gate.figures)), gate.rejected or None, "; ".join(gate.why))
-        for gate in record.gates
-    ]
-    return rows + [
+    missing = [
         (gate_id, "did_not_run", "", None, "required, and no record of it") for gate_id in record.required if gate_id not in said
+    ]
+    shown = sorted(
+        (gate for gate in record.gates if every or gate.status != "not_applicable"),
+        key=lambda gate: gate.status not in ("failed", "did_not_run"),
+    )
+    return [
+        *missing,
+        *((g.id, g.status, "; ".join(map(figure_text, g.figures)), g.rejected or None, "; ".join(g.why)) for g in shown),
     ]

@@ -159,6 +159,12 @@ def resolve(workspace: Workspace, name: str, kind: str | None, here: Path) -> Ba
             f"{name} is neither a file here nor a batch of {workspace.root.name}",
             "`distill list` shows the batches.",
         )
+    if not known and not file.is_file() and workspace.implicit:
+        raise DistillError(
+            Code.BATCH_NOTFOUND,
+            f"no batch {name}: there is no distill.toml in this folder or above, so it is no workspace",
+            "Go into the workspace, name it with --distill-workspace, or name a file.",
+        )
     if known or not file.is_file():
         return open_batch(workspace.batch_folder(name))
     from pytest_distill.batch.ingest import ingest_ad_hoc

@@ -173,3 +173,9 @@ def test_a_batch_that_is_not_there_is_refused(bench: Bench) -> None:
     ended = bench.judge(batch="nothing")
     assert ended.code == 4
     assert ended.err.startswith("ERROR [E-BATCH-NOTFOUND]: no batch at ")
+
+
+def test_a_batch_named_outside_of_a_workspace_is_refused_with_the_way_in(tmp_path: Path) -> None:
+    with inside(tmp_path) as (_, err):
+        assert pytest.main(["-p", "no:cacheprovider", "--distill-batch=first"]) == 4
+    assert err.getvalue().startswith("ERROR [E-BATCH-NOTFOUND]: no batch first: there is no distill.toml in this folder")

@@ -152,6 +152,24 @@ def test_show_says_why_a_batch_cannot_leave(distill: Any, tmp_path: Path) -> Non
     assert distill("show", ID, "--json", "--workspace", str(workspace.root)).json["refusal"]["code"] == "E-UNSEALED"
 
 
+def test_show_begins_with_what_said_no_and_leaves_out_what_does_not_apply(distill: Any, tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "ws")
+    gates = (
+        gate_record("a.yes"),
+        gate_record("b.elsewhere", status="not_applicable", why=("for rag batches",)),
+        gate_record("c.no", status="failed", why=("3 rows are blank",)),
+    )
+    judge(
+        workspace, write_batch(workspace.batches / ID), verdict="FAILED", gates=gates, required=("a.yes", "b.elsewhere", "c.no")
+    )
+    words = ("show", ID, "--workspace", str(workspace.root))
+    shown = distill(*words).out
+    assert shown.index("c.no") < shown.index("a.yes")
+    assert "b.elsewhere" not in shown
+    assert "1 more do not apply to this batch; -v shows them" in shown
+    assert "for rag batches" in distill(*words, "-v").out
+
+
 def test_show_quotes_rejected_rows_when_asked_to(distill: Any, tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "ws")
     example = Example(row=1, id="b", source="rows.jsonl", line=2, text="my key is s3cret!", start=10, end=16)
