@@ -149,7 +149,8 @@ class _Model:
 def _load(folder: Path, dtype: Dtype) -> _Model:
     torch, transformers, safetensors = _require("torch"), _require("transformers"), _require("safetensors.torch")
     from tokenizers import Tokenizer
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    architectures = _require("transformers.models.auto.modeling_auto").MODEL_MAPPING
 
     values = _json(folder / "config.json")
     if "auto_map" in values:
@@ -158,7 +159,7 @@ def _load(folder: Path, dtype: Dtype) -> _Model:
         )
     try:
         config = transformers.AutoConfig.for_model(**values)
-        network = MODEL_MAPPING[type(config)](config)
+        network = architectures[type(config)](config)
         missing, unexpected = network.load_state_dict(safetensors.load_file(folder / WEIGHTS), strict=False)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except DistillError:
@@ -175,7 +176,9 @@ def _load(folder: Path, dtype: Dtype) -> _Model:
     longest = int(_json(limits).get("max_seq_length", 0) if limits.is_file() else 0) or int(config.max_position_embeddings)
     tokenizer.no_padding()
     tokenizer.enable_truncation(longest)
-    network = _repacked(network.to(getattr(torch, dtype)).eval())
+    network = network.to(getattr(torch, dtype)).eval()
+    if dtype == "float32" or has_bfloat16():  # without units for it oneDNN may have no product in bfloat16, and torch has one
+        network = _repacked(network)
     return _Model(network, tokenizer, int(config.hidden_size), _pooling(folder))
 
 
