@@ -48,10 +48,10 @@ def gates_page() -> str:
 
 
 def section(gate: Declared) -> str:
-    lines = [f"### `{gate.id}`", "", gate.title, ""]
+    lines = [f"### `{gate.id}`", "", plain(gate.title), ""]
     details = gate.doc.split("\n", 1)[1].strip() if "\n" in gate.doc else ""
     if details:
-        lines += [re.sub(r"\n[ \t]+", "\n", details), ""]
+        lines += [plain(re.sub(r"\n[ \t]+", "\n", details)), ""]
     if gate.rejects:
         lines.append(f"- row gate, reason `{gate.rejects}`{', allowance never' if gate.fixed else ''}")
     else:
@@ -62,6 +62,11 @@ def section(gate: Declared) -> str:
         lines.append(f"- applies when {' and '.join(condition(name, value) for name, value in gate.applies.items())}")
     lines += [f"- limit `{name} = {toml(value)}`" for name, value in gate.limits.items()]
     return "\n".join([*lines, ""])
+
+
+def plain(text: str) -> str:
+    """`text` with its `<` shown: outside of code, Markdown takes `<noinput>` for a tag and drops it."""
+    return re.sub(r"`[^`]*`|<", lambda found: "\\<" if found[0] == "<" else found[0], text)
 
 
 def condition(name: str, value: Any) -> str:

@@ -1,13 +1,15 @@
 """Takes the pictures in docs/images: `python docs/screenshots.py`. Needs a Chromium and an emoji font.
 
-Rows are those the project ships. The report in light, dark and on a phone; a run in the terminal; and the summary that a pull
-request gets.
+Rows are those the project ships. The report in light, dark and on a phone; a run in the terminal; the summary that a pull
+request gets; the inspection; and what a notebook shows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 import subprocess
 import sys
 import tempfile
@@ -82,6 +84,20 @@ def comment(markdown: str) -> str:
     return FRAME % ("", f"<main>{MarkdownIt('commonmark').enable('table').render(markdown)}</main>")
 
 
+def notebook() -> str:
+    """What stands below a cell that ends with `evaluate(rows)`: curated rows, and those of a crawl that are rows at all."""
+    from pytest_distill import evaluate
+
+    rows = []
+    for name, most in (("curated", 40), ("scraped", None)):
+        for line in (ROOT / "fixtures" / "rows" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:most]:
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+    judged = evaluate([row for row in rows if "response" in row])
+    plain = "body{font-size:13px}th,td{border:0;font-size:13px}thead{border-bottom:1px solid #bdbdbd}"
+    return FRAME % (plain, judged._repr_html_())
+
+
 def main() -> int:
     if reason := chrome.missing():
         sys.exit(reason)
@@ -96,12 +112,15 @@ def main() -> int:
         storage.write_bytes(console, terminal(scene.judge(place, "mixed", "--tb=no", "--color=yes", "-r", "N")).encode())
         asked = place / "comment.html"
         storage.write_bytes(asked, comment(scene.distill(place, "report", "mixed", "--format", "markdown")).encode())
+        cell = place / "notebook.html"
+        storage.write_bytes(cell, notebook().encode())
         for name, file, scheme, width, height in (
             ("report-light", page, "light", 1280, 1500),
             ("report-dark", page, "dark", 1280, 1500),
             ("report-phone", page, "light", 390, 1500),
             ("terminal", console, "light", 960, None),
             ("pull-request", asked, "light", 940, None),
+            ("notebook", cell, "light", 940, None),
         ):
             chrome.show(driver, file, scheme=scheme, width=width)
             storage.write_bytes(IMAGES / f"{name}.png", chrome.picture(driver, height=height))

@@ -71,3 +71,8 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{page.name} links to {target}"
+
+
+def test_a_sign_that_markdown_takes_for_a_tag_is_shown(generate: ModuleType) -> None:
+    """The pseudo-empty "<noinput>" was an empty pair of quotes on the page."""
+    assert generate.plain('"<noinput>" in `<code>`') == '"&lt;noinput>" in `<code>`'
