@@ -66,7 +66,7 @@ def section(gate: Declared) -> str:
 
 def plain(text: str) -> str:
     """`text` with its `<` shown: outside of code, Markdown takes `<noinput>` for a tag and drops it."""
-    return re.sub(r"`[^`]*`|<", lambda found: "\\<" if found[0] == "<" else found[0], text)
+    return re.sub(r"`[^`]*`|<", lambda found: "&lt;" if found[0] == "<" else found[0], text)
 
 
 def condition(name: str, value: Any) -> str:
