@@ -8,8 +8,6 @@ from pytest_distill import measure
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.model import Diagnostics
 
-UNKNOWN = "is not known"
-
 
 @measure(version=1, config="diagnostics")
 def diagnostic_over(
@@ -38,11 +36,9 @@ def diagnostic_over(
         column = columns[name]
         if column is None:
             raise DistillError(Code.MEASURE, f"the policy bounds {name}, which preprocessing of this batch has not measured")
-        value = column.cast(pl.Float64)
-        # NaN is over every bound in polars' order; null is in none.
+        value = column.cast(pl.Float64).fill_nan(None)
         over = pl.format("{} {} > {}", pl.lit(name), pl.lit(value.round(4)), pl.lit(f"{bound:g}"))
-        unknown = pl.lit(f"{name} {UNKNOWN}")
-        missing = pl.lit(value.is_null() | value.is_nan())
-        said.append(pl.when(missing).then(unknown).when(pl.lit(value > bound)).then(over))
+        unknown = pl.lit(f"{name} is not known")
+        said.append(pl.when(pl.lit(value.is_null())).then(unknown).when(pl.lit(value > bound)).then(over))
     joined = pl.select(pl.concat_str(said, separator="; ", ignore_nulls=True)).to_series()
     return joined.replace("", None)

@@ -75,8 +75,14 @@ class Checkpoint:
         )
 
     def model(self, *, device: str = "cpu", dtype: Dtype = "float32") -> Any:
-        """The model itself, in evaluation mode: for what decodes or judges in another way than base models do."""
+        """The model itself, in evaluation mode: for what decodes or judges in another way than base models do.
+
+        On a CPU, torch has one thread in this process from then on: with more, the last bits of a log-probability, and so the
+        bytes of a run, would hang on how many cores there are.
+        """
         torch, transformers = require("torch"), require("transformers")
+        if torch.device(device).type == "cpu":
+            torch.set_num_threads(1)
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 self.folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True

@@ -108,8 +108,6 @@ class VllmJudge:
 def open_transformers_judge(choice: ModelChoice) -> TorchJudge:
     """Raises what the loader refuses, and E-EXTRA-MISSING without llguidance."""
     checkpoint = Checkpoint(located(choice.model), revision=choice.revision)
-    if choice.device == "cpu":
-        require("torch").set_num_threads(choice.threads)
     require("transformers").utils.logging.disable_progress_bar()
     model = checkpoint.model(device=choice.device, dtype=choice.dtype)
     return TorchJudge(

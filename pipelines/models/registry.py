@@ -45,7 +45,6 @@ class ModelChoice:
     url: str | None = None
     tokenizer: str | None = None
     key: str | None = None
-    threads: int = 1  # of torch, on a CPU: with more, the last bits of a log-probability hang on how many cores there are
 
 
 class Opened(NamedTuple):
@@ -103,8 +102,6 @@ def open_transformers(choice: ModelChoice) -> Opened:
     from pytest_distill.pipelines.models.loader import CleanModelLoader, require
 
     loader = CleanModelLoader(located(choice.model), revision=choice.revision)
-    if choice.device == "cpu":
-        require("torch").set_num_threads(choice.threads)
     require("transformers").utils.logging.disable_progress_bar()  # a run has a progress line of its own
     backend = loader.load(device=choice.device, dtype=choice.dtype, batch_size=choice.batch_size)
     return Opened(backend, loader.guard, named(loader.provenance(), choice.model))

@@ -70,11 +70,6 @@ class Ray(Engine):
         """Host and port of the cluster, which is started where it is not yet."""
         return str(self._started().get_runtime_context().gcs_address)
 
-    @property
-    def access(self) -> dict[str, str]:
-        """What another process has to find in its environment before it may use a cluster that this one has started."""
-        return {"RAY_AUTH_MODE": "token", **_TOKEN} if _TOKEN else {}
-
     def map(self, job: Job[T, R], tasks: Iterable[tuple[K, T]]) -> Generator[tuple[K, R]]:
         ray = self._started()
         number = uuid.uuid4().hex

@@ -84,7 +84,7 @@ def rejected_rows(run: SealedRun) -> np.ndarray:
     rows = np.empty(0, dtype=np.int64)
     if run.quarantine is not None:
         try:
-            column = pq.read_table(pa.BufferReader(run.quarantine), columns=["row"])["row"]
+            column = pq.ParquetFile(pa.BufferReader(run.quarantine)).read(columns=["row"])["row"]
         except (OSError, KeyError, pa.ArrowException) as error:
             raise DistillError(Code.SEAL_INVALID, f"the quarantine of run {run.record.run_id} does not read: {error}") from error
         if column.null_count or column.type != pa.int64():

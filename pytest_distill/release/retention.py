@@ -8,12 +8,14 @@ before its time is found by the ledger's lines about it.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_distill import clock, ledger, storage
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.errors import Code, DistillError
+from pytest_distill.policy.model import Retention
 from pytest_distill.policy.workspace import Workspace
 
 
@@ -31,17 +33,16 @@ class Held:
 
 def holdings(workspace: Workspace) -> list[Held]:
     """Every batch, run and receipt, each with the day from which on it may go."""
-    entries = ledger.entries(workspace.ledger)
-    results, rest = workspace.policy.retention.gate_results_years, workspace.policy.retention.everything_years
-    found: list[Held] = []
-    for folder in sorted(workspace.batches.iterdir()) if workspace.batches.is_dir() else []:
-        about = [entry for entry in entries if entry.batch == folder.name]
-        judged = [entry for entry in about if entry.event in ("verdict", "seal", "export")]
-        if folder.is_dir() and not folder.name.startswith("."):
-            found.append(Held(folder, "batch", _latest(_until(about, rest), _until(judged, results))))
+    about = _by_batch(ledger.entries(workspace.ledger))
+    years = workspace.policy.retention
+    found = [
+        Held(folder, "batch", _batch_until(about.get(folder.name, []), years))
+        for folder in (sorted(workspace.batches.iterdir()) if workspace.batches.is_dir() else [])
+        if folder.is_dir() and not folder.name.startswith(".")
+    ]
     for folder in sorted(workspace.runs.glob("*/*")):
-        judged = [e for e in entries if e.batch == folder.parent.name and e.facts.get("run") == folder.name]
-        found.append(Held(folder, "gate results", _until(judged, results)))
+        judged = [entry for entry in about.get(folder.parent.name, []) if entry.facts.get("run") == folder.name]
+        found.append(Held(folder, "gate results", _until(judged, years.gate_results_years)))
     return found
 
 
@@ -89,24 +90,35 @@ def removed(workspace: Workspace) -> list[str]:
     today = clock.now().date()
     entries = ledger.entries(workspace.ledger)
     pruned = {str(entry.facts["where"]) for entry in entries if entry.event == "pruned"}
-    results, rest = workspace.policy.retention.gate_results_years, workspace.policy.retention.everything_years
+    years = workspace.policy.retention
     held: dict[str, tuple[str, dt.date | None]] = {}
-    for entry in entries:
-        if entry.batch is None:
-            continue
-        folder = workspace.batch_folder(entry.batch).relative_to(workspace.root).as_posix()
-        if entry.facts.get("where") == folder and entry.event != "pruned" and folder not in held:
-            mine = [e for e in entries if e.batch == entry.batch]
-            judged = [e for e in mine if e.event in ("verdict", "seal", "export")]
-            held[folder] = ("batch", _latest(_until(mine, rest), _until(judged, results)))
-        if entry.event in ("verdict", "seal") and entry.facts.get("run"):
-            run = workspace.runs / entry.batch / str(entry.facts["run"])
-            held[run.relative_to(workspace.root).as_posix()] = ("gate results", _until([entry], results))
+    for batch, about in _by_batch(entries).items():
+        folder = workspace.batch_folder(batch).relative_to(workspace.root).as_posix()
+        if any(entry.facts.get("where") == folder and entry.event != "pruned" for entry in about):
+            held[folder] = ("batch", _batch_until(about, years))
+        for entry in about:
+            if entry.event in ("verdict", "seal") and entry.facts.get("run"):
+                run = workspace.runs / batch / str(entry.facts["run"])
+                held[run.relative_to(workspace.root).as_posix()] = ("gate results", _until([entry], years.gate_results_years))
     return [
         f"{where} ({what}) has to stay until {until}"
         for where, (what, until) in held.items()
         if until is not None and until > today and where not in pruned and not (workspace.root / where).exists()
     ]
+
+
+def _by_batch(entries: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
+    found: dict[str, list[LedgerEntry]] = {}
+    for entry in entries:
+        if entry.batch is not None:
+            found.setdefault(entry.batch, []).append(entry)
+    return found
+
+
+def _batch_until(about: list[LedgerEntry], years: Retention) -> dt.date | None:
+    """As long as anything about a batch, and as gate results about it, have to stay."""
+    judged = [entry for entry in about if entry.event in ("verdict", "seal", "export")]
+    return _latest(_until(about, years.everything_years), _until(judged, years.gate_results_years))
 
 
 def _until(entries: list[LedgerEntry], years: int) -> dt.date | None:

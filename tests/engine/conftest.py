@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_distill import clock
+from pytest_distill.engine import cluster as clusters
 from pytest_distill.engine.cluster import Ray
 
 TESTS = Path(__file__).parents[1]
@@ -27,7 +28,8 @@ def cluster() -> Iterator[Ray]:
 def address(cluster: Ray) -> Iterator[str]:
     """Where the cluster of this session answers, to this process and to those it starts."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.access.items():
+        for name, value in clusters._TOKEN.items():  # as a user does who was told the token
+            patch.setenv("RAY_AUTH_MODE", "token")
             patch.setenv(name, value)
         yield cluster.address
 

@@ -63,6 +63,13 @@ class Newcomer:
         assert "Traceback" not in done.stdout
         return done.stdout
 
+    def leaves(self, said: str, batch: str) -> str:
+        """Exports what was judged PASSED, as the output names it, and checks what left. What the export said."""
+        assert "PASSED, sealed" in said
+        exported = self.types(told(said, rf"distill export {batch} --format jsonl --out DIR").replace("DIR", "../out"), status=0)
+        assert "verified" in self.types(told(exported, r"distill verify \S+"), status=0)
+        return exported
+
 
 def told(output: str, pattern: str) -> str:
     """The next step as the output names it."""
@@ -111,11 +118,7 @@ def test_the_first_hour(tmp_path: Path, record_property: pytest.RecordProperty) 
         policy.write(f"\n{limits.partition(':')[0]}\nmax_rejected_rows = 1\n")
 
     said = me.types(ingest.replace("FILE", "../answers.jsonl").replace("ID", "second"), status=0)
-    said = me.types(told(said, r"pytest --distill-batch=second"), status=0)
-    assert "PASSED, sealed" in said
-    said = me.types(told(said, r"distill export second --format jsonl --out DIR").replace("DIR", "../out"), status=0)
-    said = me.types(told(said, r"distill verify \S+"), status=0)
-    assert "verified" in said
+    me.leaves(me.types(told(said, r"pytest --distill-batch=second"), status=0), "second")
 
     exported = [json.loads(line) for line in (tmp_path / "out" / "data.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(exported) == 8
@@ -151,12 +154,7 @@ def test_the_first_hour_with_real_rows(tmp_path: Path, record_property: pytest.R
     with (me.folder / "distill.toml").open("a") as policy:
         policy.writelines(f"\n{table}\nmax_rejected_rows = {rows}\n" for rows, table in no)
 
-    said = me.types(judge, status=0)
-    assert "PASSED, sealed" in said
-    said = me.types(told(said, r"distill export first --format jsonl --out DIR").replace("DIR", "../out"), status=0)
-    rows = int(told(said, r"^\d+(?= rows exported)"))
-    said = me.types(told(said, r"distill verify \S+"), status=0)
-    assert "verified" in said
+    rows = int(told(me.leaves(me.types(judge, status=0), "first"), r"^\d+(?= rows exported)"))
     with (tmp_path / "out" / "data.jsonl").open() as exported:
         assert sum(1 for _ in exported) == rows < 300
     assert len(me.typed) == 6

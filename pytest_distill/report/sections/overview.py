@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pytest_distill.batch.batch import QUARANTINE, Batch
+from pytest_distill.batch.batch import Batch
 from pytest_distill.report import svg
 from pytest_distill.report.html import Html, join, tag
 from pytest_distill.report.judged import Judged
@@ -90,20 +90,17 @@ def funnel(judged: Judged) -> Html:
 
 def _fates(judged: Judged) -> Counter[str]:
     """What became of the candidates of a generated batch, `kept` among them; empty where none are stored or counts differ."""
-    import pyarrow.parquet as pq
-
     batch = judged.batch
     if batch is None or FATE not in (column.name for column in batch.manifest.candidate_columns):
         return Counter()
     fates: Counter[str] = Counter()
     for shard in batch.manifest.candidates:
-        column = pq.read_table(batch.shard_path(shard), columns=[FATE], partitioning=None)[FATE]
-        fates.update({str(entry["values"]): entry["counts"] for entry in column.value_counts().to_pylist()})
+        counts = batch.read_shard(shard, [FATE]).to_series().value_counts()
+        fates.update({str(fate): count for fate, count in counts.iter_rows()})
     return fates if fates[KEPT] == judged.record.rows.batch else Counter()
 
 
 def _batch_reasons(batch: Batch) -> list[tuple[str, int]]:
-    import pyarrow.parquet as pq
-
-    reasons = pq.read_table(batch.folder / QUARANTINE, columns=["reason"])["reason"].to_pylist()
+    kept = batch.manifest.quarantine
+    reasons = batch.read_shard(kept, ["reason"]).to_series() if kept is not None else ()
     return Counter(reasons).most_common(8)
