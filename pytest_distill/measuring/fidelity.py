@@ -38,7 +38,7 @@ ORDINALS: Final = {
 # An original that says so in other words may be denied in so many: "unripe" is "not ripe", "out of" is "did not have any".
 _DENIED = re.compile(
     r"\b(non\w*|un(?!i|d)\w+|absent|refus\w+|fail\w*|lack\w*|devoid|malfunction\w*|declin\w+|remain\w*|left\w*|rest|other than|"
-    r"out of|late|tardy|exceed\w*)\b",
+    r"out of|late|tardy|exceed\w*|otherwise|else|other cases?|false)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
@@ -91,7 +91,7 @@ def figures(original: str, rephrased: str, cosine: float) -> dict[Figure, float]
         "numbers-came": float(min(came, 2)),
         "numbers-gone": float(min(gone, 2)),
         "question": float("?" in original and "?" not in rephrased)
-        + float(bool(_ASKS.search(original)) and not _ASKS.search(rephrased)),
+        + float(bool(_ASKS.search(facts.asked(original))) and not _ASKS.search(rephrased)),
         "repeated": lost / max(said.total(), 1),
         "shorter": max(0.0, 1.0 - len(rephrased.split()) / max(len(original.split()), 1)),
         "units": float(bool(units(original) - units(rephrased))),

@@ -29,14 +29,22 @@ _EXAMPLE = re.compile(
     r"(?P<gives>[^\n#:]+?)(?:$|[#.,](?:\s|$))",
     re.M,
 )
+# Lines of a docstring that show and do not tell: a call with a literal, or a literal, with what it gives; the heading above them.
+_SHOWN = re.compile(
+    r"[\"'(]*[A-Za-z_]\w*[ ]?\(\s*(?:[-\d'\"“\[({]|True\b|False\b|None\b)[^\n]*\)|[\[\"'(][^\n]*?(?:==|=>|->|➞|→)"
+    r"|(?:in|out)put[ ]?:[^\n]*\d"
+    r"|(?:for )?(?:e\.g\.|examples?|instance|illustrations?)\b[^.\n]*$",
+    re.I,
+)
 _PRINTED = re.compile(r"print\(\w+(\([^\n]*\))\)")
 _LITERAL = re.compile(r"[NSB]|\[\]|None")
 
 
 class Snippet(NamedTuple):
-    """A program as what is compared of it. `said` is its description in words, for a model of meaning."""
+    """A program as what is compared of it."""
 
-    said: str
+    said: str  # what was asked, the functions' names and `told`, for a model of meaning
+    told: str  # the docstrings without their examples
     words: frozenset[str]  # stems of the description
     named: frozenset[str]  # stems of the description and of all parts of names
     calls: frozenset[str]
@@ -56,8 +64,8 @@ def is_code(text: str) -> bool:
 def snippet(text: str, asked: str = "") -> Snippet:
     """The parts of a program that hold a function; `asked` is the prompt, where the program answers one."""
     names = [match.group(1) for match in DEFINITION.finditer(text)]
-    described = [" ".join(_parts(name)) for name in names] + [_prose(match.group(2)) for match in _DOCSTRING.finditer(text)]
-    said = ". ".join(part for part in [asked.strip(), *described] if part)
+    told = ". ".join(prose for match in _DOCSTRING.finditer(text) if (prose := _prose(match.group(2))))
+    said = ". ".join(part for part in [asked.strip(), *(" ".join(_parts(name)) for name in names), told] if part)
     body = _DOCSTRING.sub(" ", text)
     identifiers = [name for name in _NAME.findall(body) if not keyword.iskeyword(name)]
     named = {stem(part) for name in identifiers for part in _parts(name) if len(part) > 1 and part not in STOP}
@@ -65,6 +73,7 @@ def snippet(text: str, asked: str = "") -> Snippet:
     examples, inputs = _examples(text)
     return Snippet(
         said=said,
+        told=told,
         words=(words := stems(said)),
         named=words | named,
         calls=frozenset(_CALL.findall(body)),
@@ -82,14 +91,14 @@ def _parts(name: str) -> list[str]:
 
 
 def _prose(docstring: str) -> str:
-    """A docstring without its examples: prompts of an interpreter, and the line after each."""
+    """A docstring without its examples: prompts of an interpreter with the line after each, and lines that show a value."""
     kept, answer = [], False
     for line in map(str.strip, docstring.splitlines()):
         if line.startswith(">>>"):
             answer = True
         elif answer:
             answer = False
-        elif line:
+        elif line and not _SHOWN.match(line):
             kept.append(line)
     return " ".join(kept)
 

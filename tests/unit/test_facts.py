@@ -91,6 +91,16 @@ def test_programs_share_examples_by_shape_and_words_by_meaning() -> None:
     assert snippets.snippet("def f(x): pass\nassert f('a') == 3").examples == {"(S)->N"}
 
 
+def test_what_a_program_says_it_does_leaves_its_examples_out() -> None:
+    told = [
+        "The area of a triangle, 2 digits; -1 where area(a, b, c) is none.",
+        *("For example:", "area(3, 4, 5) == 6.00", "area(1, 2, 10) gives -1", '"abc" => 3', "[1, 2] -> [2, 1]"),
+        "Three sides (any two over the third) make one.",
+    ]
+    made = snippets.snippet('def area(a, b, c):\n    """\n    ' + "\n    ".join(told) + '\n    """')
+    assert made.said == f"area. {told[0]} {told[-1]}"
+
+
 def test_prose_is_no_code() -> None:
     assert snippets.is_code("x = 1\nasync def go(a):\n  pass")
     assert not snippets.is_code("They def (initely) went; def go: no.")

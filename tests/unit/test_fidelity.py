@@ -100,6 +100,7 @@ def test_a_number_that_rephrasings_may_leave_out_still_counts_as_one_fewer() -> 
 def test_a_denial_in_other_words_weighs_less_than_one_that_came_from_nowhere() -> None:
     assert figures("The melons are unripe.", "The melons are not ripe.", 0.9)["negation"] == 1
     assert figures("The melons are ripe.", "The melons are not ripe.", 0.9)["negation"] == 2
+    assert figures("True if ripe, else False.", "It is true if they are ripe, and false if they are not.", 0.9)["negation"] == 1
 
 
 @given(st.text(), st.text(), st.floats(-1, 1))
