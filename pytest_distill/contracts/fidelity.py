@@ -83,7 +83,7 @@ class FidelityCalibration(Contract):
     1 / (1 + exp(-(constant + the weighted figures))). A greater cosine never lowers it, and no other figure ever raises it.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4  # raised when a figure changes: its weight would mean something else
     kind: Literal["fidelity"] = "fidelity"
     low: Share
     high: Share

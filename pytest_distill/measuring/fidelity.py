@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, get_args
 
 from pytest_distill.contracts.fidelity import Decision, Difference, FidelityCalibration, Figure
-from pytest_distill.measuring import facts
+from pytest_distill.measuring import dates, facts
 
 # One spelling for a unit, so that "5 km" and "five kilometres" agree. Words that are no unit by themselves ("second", "foot") and
 # those that rephrasings replace freely ("times") are left out.
@@ -105,8 +105,11 @@ def differences(found: Mapping[Figure, float]) -> tuple[Difference, ...]:
 
 
 def numbers(text: str) -> Counter[float]:
-    """The numbers of a text as `facts` reads them, "1 1/2" as one."""
-    return facts.numbers(_MIXED.sub(lambda found: str(int(found[1]) + int(found[2]) / int(found[3])), text))
+    """The numbers of a text as `facts` reads them, "1 1/2" as one, and its dates, each as a number of `dates`."""
+    rest, said = dates.split(text)
+    found = facts.numbers(_MIXED.sub(lambda found: str(int(found[1]) + int(found[2]) / int(found[3])), rest))
+    found.update(said)
+    return found
 
 
 def _missing(own: Iterable[float], other: AbstractSet[float], plain: Iterable[float]) -> int:
@@ -116,7 +119,12 @@ def _missing(own: Iterable[float], other: AbstractSet[float], plain: Iterable[fl
 
 
 def _converted(value: float, others: Collection[float]) -> bool:
-    """Whether it is one of the others in another unit of time or count, or one of so many parts ("one in five" is a fifth)."""
+    """Whether it is one of the others in another unit of time or count, or one of so many parts ("one in five" is a fifth).
+
+    A date is neither.
+    """
+    if value < dates.BELOW:
+        return False
 
     def near(first: float, second: float) -> bool:
         return math.isclose(first, second, rel_tol=1e-5)
