@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from strategies import SHA
 
 from pytest_distill.contracts import bulk
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.bulk import GoldFile, GoldSet, PolicyChange, Rejudged
 
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 SAID = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip())).map(str.strip)
 ID = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
 TIME = st.just("2026-01-31T12:00:00Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA
 
 from pytest_distill.contracts import diversity, domain
 from pytest_distill.contracts.base import Contract
@@ -18,9 +19,7 @@ from pytest_distill.contracts.domain import (
     DomainTraining,
 )
 
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 SHARE = st.floats(0, 1)
-COUNT = st.integers(0, 2**40)
 SAID = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
 ID = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, TEXT, maybe
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.evidence import (
@@ -29,10 +30,7 @@ from pytest_distill.contracts.quarantine import EXPORT_REASONS, Reason
 
 NOW = "2026-01-31T12:00:00Z"
 TIME = st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "Z")
-TEXT = st.text(max_size=20)
 WORD = st.text("abc äß:/", min_size=1, max_size=12).filter(str.strip)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
-COUNT = st.integers(0, 2**40)
 NUMBER = st.floats(0, 1e9)
 WORDS = st.lists(WORD, max_size=3).map(tuple)
 SOME_WORDS = st.lists(WORD, min_size=1, max_size=3).map(tuple)
@@ -40,10 +38,6 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | NUMBER | TEXT, lambda inner: st.lists(inner, max_size=2), max_leaves=4
 )
 OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
 
 
 provenance = st.builds(Provenance, source_file=WORD, line_offset=COUNT, sig_hash=SHA, line_hash=SHA, recorded_at=TIME)

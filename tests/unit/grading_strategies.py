@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, TEXT
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.calibration import Calibration, CalibrationDigests, HeldOut, Interval, QualityThresholds
@@ -29,10 +30,7 @@ from pytest_distill.contracts.grading import (
     ScoringUnit,
 )
 
-TEXT = st.text(max_size=20)
 WORD = st.text("abc äß", min_size=1, max_size=8).filter(str.strip)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
-COUNT = st.integers(0, 2**40)
 SHARE = st.floats(0, 1)
 
 scores = {name: st.floats(0, highest) for name, highest in DIMENSIONS.items()}

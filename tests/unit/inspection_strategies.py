@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from strategies import SHA
 
 from pytest_distill.contracts import verifier
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.verifier import RARER_LABEL, Agreement, AutomatedVerifier, SharedRow, cohen_kappa
 
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 WORD = st.text(min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
 CALL = st.sampled_from(["good", "bad"])
 TIME = "2026-01-31T12:00:00Z"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, TEXT
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.preprocess import (
@@ -19,10 +20,7 @@ from pytest_distill.contracts.preprocess import (
     StoredUnit,
 )
 
-TEXT = st.text(max_size=20)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 DIGEST = SHA.map(lambda digest: f"sha256:{digest}")
-COUNT = st.integers(0, 2**40)
 SOME = st.integers(1, 2**40)
 NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 NUMBER = st.none() | st.floats(-1e9, 1e9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, TEXT
 
 from pytest_distill.contracts.audit import METRICS, AuditCheck, AuditReport, BaselineEntry
 from pytest_distill.contracts.base import Contract
@@ -21,10 +22,7 @@ from pytest_distill.contracts.receipts import (
 )
 from pytest_distill.stages import drift
 
-TEXT = st.text(max_size=20)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 GIT = st.text("0123456789abcdef", min_size=40, max_size=40)
-COUNT = st.integers(0, 2**40)
 STAGE = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True)
 RUN_ID = st.integers(1, 10**7).map(lambda number: f"{number:06d}")
 TIME = st.just("2026-01-31T12:00:00Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, TEXT
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.manifest import ModelUse
@@ -23,9 +24,6 @@ from pytest_distill.contracts.replay import (
 )
 from pytest_distill.pipelines.replay.replay import run_of
 
-TEXT = st.text(max_size=20)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
-COUNT = st.integers(0, 2**40)
 SHARE = st.floats(0, 1)
 MODEL = st.builds(ModelUse, name=TEXT, revision=TEXT, weights_sha256=st.none() | SHA)
 

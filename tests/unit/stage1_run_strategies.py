@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import strategies as st
+from strategies import COUNT, SHA, several
 
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.stage1 import Environment, Guards, SessionManifest, StoredCritique, Thresholds
 from pytest_distill.contracts.stage1_run import Continued, Draw, Plan, Prospect, Recipe, ShardManifest, Unit, UnitEntry
 
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 TEXT = st.text(max_size=12)
 WORD = TEXT.filter(lambda text: bool(text.strip()))
 ID = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
-COUNT = st.integers(0, 2**40)
 SEED = st.integers(0, 2**63 - 1)
 SHARE = st.floats(0, 1)
-
-
-def several(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.lists(strategy, max_size=3).map(tuple)
 
 
 SESSION = SessionManifest(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,15 @@ import jsonschema
 import preprocess_strategies
 import pytest
 import receipt_strategies
+import record_strategies
 import replay_strategies
 import stage1_run_strategies
+import stage1_strategies
 import token_strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from stage1_strategies import critique
 
 from pytest_distill.contracts import (
     attestation,
@@ -56,14 +58,12 @@ from pytest_distill.contracts.attestation import (
 )
 from pytest_distill.contracts.base import Contract
 from pytest_distill.contracts.export_schemas import FOLDER, FORMATS, schema
-from pytest_distill.contracts.inspection import Decision, Inspection
+from pytest_distill.contracts.inspection import Inspection
 from pytest_distill.contracts.ledger import LedgerEntry
-from pytest_distill.contracts.manifest import Counts, Created, How, Manifest, Shard, Source
-from pytest_distill.contracts.run import Bound, Example, Figure, GateRecord, MeasureRecord, Rows, RunRecord, RunTimes, Waiver
+from pytest_distill.contracts.manifest import Counts, Created, How, Manifest
+from pytest_distill.contracts.run import Bound, Rows, RunRecord, RunTimes
 from pytest_distill.contracts.stage1 import (
     Acceptance,
-    Artifact,
-    Budgets,
     Candidate,
     Distribution,
     Environment,
@@ -76,209 +76,13 @@ from pytest_distill.contracts.stage1 import (
     Sentinel,
     SessionManifest,
     SftRecord,
-    StoredCritique,
     Thresholds,
 )
 from pytest_distill.errors import Code, DistillError
 
-# -- strategies: one per model, from its own annotations, with the patterns that annotations cannot tell -------------------
-
-TEXT = st.text(max_size=20)
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
-NUMBER = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
-SCALAR = NUMBER | TEXT | st.booleans()
-NAME = st.from_regex(re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}"), fullmatch=True)
-URI = st.from_regex(re.compile(r"[a-z][a-z0-9+.-]{0,5}:[\x21-\x7e]{1,20}"), fullmatch=True)
-COUNT = st.integers(0, 2**40)
-
-
-def several(strategy: st.SearchStrategy[Any], smallest: int = 0) -> st.SearchStrategy[Any]:
-    return st.lists(strategy, min_size=smallest, max_size=3).map(tuple)
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
-
-bound = st.builds(Bound, op=st.sampled_from(["below", "at_most", "above", "at_least", "equals"]), value=SCALAR)
-figure = st.builds(Figure, name=TEXT, value=maybe(SCALAR), bound=maybe(bound), ok=st.booleans(), unit=maybe(TEXT), rows=COUNT)
-example = st.builds(Example, row=COUNT, id=TEXT, source=TEXT, line=COUNT, text=TEXT, start=maybe(COUNT), end=maybe(COUNT))
-waiver = st.builds(Waiver, gate=TEXT, reason=TEXT, who=TEXT, expires=TEXT)
-limits = st.dictionaries(TEXT, maybe(SCALAR | several(TEXT)), max_size=3)
-gate = st.builds(
-    GateRecord, id=TEXT, title=TEXT, kind=st.sampled_from(["row", "batch"]), severity=st.sampled_from(["block", "warn"]),
-    status=st.sampled_from(["passed", "failed", "warned", "waived", "not_applicable", "did_not_run"]), why=several(TEXT),
-    figures=several(figure), rows_seen=COUNT, rejected=COUNT, reason_code=maybe(TEXT), examples=several(example),
-    origin=st.sampled_from(["standard", "workspace", "policy"]), source=maybe(TEXT), source_sha256=maybe(SHA), limits=limits,
-    waiver=maybe(waiver),
-)  # fmt: skip
-measure = st.builds(MeasureRecord, name=TEXT, version=COUNT, status=st.sampled_from(["ok", "failed"]), error=maybe(TEXT))
-record = st.builds(
-    RunRecord, run_id=TEXT, batch_id=NAME, batch_sha256=SHA, kind=TEXT,
-    verdict=st.sampled_from(["PASSED", "FAILED", "INCOMPLETE"]), findings=several(TEXT), policy_sha256=SHA, gates_sha256=SHA,
-    plugins=several(TEXT), plugins_sha256=SHA, required=several(TEXT),
-    gates=several(gate), rows=st.builds(Rows, batch=COUNT, quarantined=COUNT, remaining=COUNT), quarantine_sha256=maybe(SHA),
-    measures=several(measure),
-)  # fmt: skip
-times = st.builds(
-    RunTimes, started_at=TEXT, finished_at=TEXT, seconds=NUMBER.map(float), scans=COUNT,
-    measure_seconds=st.dictionaries(TEXT, NUMBER.map(float), max_size=3), command=several(TEXT),
-)  # fmt: skip
-
-
-@st.composite
-def manifests(draw: st.DrawFn) -> Manifest:
-    shards = tuple(
-        Shard(path=f"rows-{number}.parquet", rows=rows, sha256=draw(SHA))
-        for number, rows in enumerate(draw(st.lists(COUNT, max_size=3)))
-    )
-    kept, rejected = sum(s.rows for s in shards), draw(COUNT)
-    columns = [manifest.Column(name=name, type="json", nulls="absent") for name in draw(st.sets(TEXT, max_size=3))]
-    return Manifest(
-        id=draw(NAME), kind="sft", origin="derived", what=draw(TEXT), why=draw(TEXT),
-        how=How(pipeline=draw(TEXT), parameters=draw(st.dictionaries(TEXT, maybe(SCALAR), max_size=3))),
-        seed=draw(maybe(st.integers())),
-        counts=Counts(planned=draw(maybe(COUNT)), read=kept + rejected, kept=kept, quarantined=rejected),
-        columns=tuple(columns), shards=shards, mapping=draw(st.dictionaries(TEXT, TEXT, max_size=2)),
-        sources=(
-            Source(
-                name=draw(TEXT), sha256=draw(SHA), bytes=1, rows_read=kept + rejected, rows_kept=kept, rows_quarantined=rejected
-            ),
-        ),
-        quarantine=Shard(path="quarantine.parquet", rows=rejected, sha256=draw(SHA)) if rejected else None,
-    )  # fmt: skip
-
-
-def aliased(model: type[Contract], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """`st.builds` would guess the fields by their aliases too, as if they were others."""
-    return st.fixed_dictionaries(fields).map(lambda values: model(**values))
-
-
-digest = st.builds(Digest, sha256=SHA)
-subject = st.builds(Subject, name=st.text(min_size=1, max_size=5), digest=digest)
-resource = st.builds(Resource, name=maybe(TEXT), uri=maybe(URI), digest=digest)
-results = aliased(
-    Results, result=st.sampled_from(["PASSED", "WARNED", "FAILED"]), configuration=several(resource), passed_tests=several(TEXT),
-    warned_tests=several(TEXT), failed_tests=several(TEXT),
-)  # fmt: skip
-verdict = aliased(Verdict, subject=several(subject, 1).map(lambda s: s[:1]), predicate=results)
-summary = aliased(
-    Summary, verifier=st.builds(Verifier, id=URI), resource_uri=URI, policy=resource, input_attestations=several(resource, 1),
-    verified_levels=several(TEXT, 1), waivers=maybe(several(waiver)),
-)  # fmt: skip
-seal = aliased(Seal, subject=several(subject, 1).map(lambda s: s[:2]), predicate=summary)
-envelope = st.builds(Envelope.around, st.binary(max_size=40), st.binary(max_size=40))
-entry = st.builds(
-    LedgerEntry, seq=st.integers(1, 2**40), at=TEXT, event=st.text(min_size=1, max_size=5), batch=maybe(TEXT),
-    facts=st.dictionaries(TEXT, maybe(SCALAR | several(TEXT) | st.dictionaries(TEXT, COUNT, max_size=2)), max_size=3), prev=SHA,
-)  # fmt: skip
-
-LOGP = st.floats(-50, 0, allow_nan=False)
-SHARE = st.floats(0, 1)
-WORD = st.text("abc äß", min_size=1, max_size=8).filter(str.strip)
-GIT = st.text("0123456789abcdef", min_size=40, max_size=40)
-TIME = st.just("2026-01-31T12:00:00Z")
-
-
-def critique(logp_a: float, logp_b: float, threshold: float = 1.0) -> StoredCritique:
-    margin = abs(logp_a - logp_b)
-    return StoredCritique(
-        is_good=logp_a > logp_b, predicted_label="A" if logp_a > logp_b else "B", logp_a=logp_a, logp_b=logp_b, margin=margin,
-        confident=margin >= threshold, confidence_threshold=threshold,
-    )  # fmt: skip
-
-
-accepted = st.floats(-2, 0).map(lambda logp: critique(logp, logp - 3.0))
-generation = st.builds(
-    stage1.Generation, seed=st.integers(), temperature=SHARE, top_p=st.floats(0.1, 1), repetition_penalty=st.floats(0.5, 2),
-    max_new_tokens=st.integers(1, 99), do_sample=st.booleans(),
-)  # fmt: skip
-metadata = st.builds(
-    stage1.Metadata, git_commit=GIT, timestamp=TIME, loader_version=WORD, model_name=WORD, model_revision=WORD,
-    quantization=maybe(TEXT), template_disabled=st.booleans(), add_special_tokens=st.booleans(), tokenizer_name=WORD,
-    tokenizer_hash=SHA, script_name=WORD, artifact_type=WORD, generation=generation,
-)  # fmt: skip
-answered: dict[str, st.SearchStrategy[Any]] = {
-    "id": WORD, "index": COUNT, "instruction": WORD, "response": WORD, "prompt": WORD, "completion": WORD,
-    "instruction_critique": accepted, "pair_critique": st.just(critique(-3.0, -7.5)), "raw_tokens": COUNT, "clean_tokens": COUNT,
-    "hit_token_limit": st.booleans(), "trim_rule": st.sampled_from([None, "delimiter", "line_start"]), "metadata": metadata,
-}  # fmt: skip
-sft = st.builds(SftRecord, **answered)
-candidate = st.builds(
-    Candidate, **answered, candidate_status=st.sampled_from(["kept", "duplicate", "surplus"]), instruction_prompt=WORD,
-    instruction_completion=TEXT,
-) | st.builds(
-    Candidate, id=WORD, index=COUNT, instruction=WORD, instruction_prompt=WORD, instruction_completion=TEXT,
-    candidate_status=st.just("instruction_bad"), metadata=metadata, instruction_critique=st.just(critique(-5.0, -0.5)),
-    prompt=st.none(), completion=st.none(), response=st.none(), pair_critique=st.none(), raw_tokens=st.none(),
-    clean_tokens=st.none(), hit_token_limit=st.none(), trim_rule=st.none(),
-)  # fmt: skip
-histogram = st.sets(st.floats(0, 100), min_size=2, max_size=4).flatmap(
-    lambda edges: st.builds(
-        Histogram,
-        edges=st.just(tuple(sorted(edges))),
-        counts=st.lists(COUNT, min_size=len(edges) - 1, max_size=len(edges) - 1).map(tuple),
-    )
-)
-FIGURE = maybe(st.floats(0, 100))
-figures = st.builds(
-    Distribution, count=COUNT, median=FIGURE, mean=FIGURE, p95=FIGURE, min=FIGURE, max=FIGURE, unit=TEXT, histogram=histogram
-)
-qc = st.builds(
-    QcSummary,
-    counts=st.builds(QcCounts, **dict.fromkeys(QcCounts.model_fields, COUNT)),
-    acceptance=st.builds(Acceptance, **dict.fromkeys(Acceptance.model_fields, COUNT)),
-    token_stats=figures, margins=st.builds(Margins, instruction=figures, pair=figures),
-    thresholds=st.builds(Thresholds, max_runaway_share=SHARE, max_delimiter_leaks=COUNT),
-    rates=st.builds(
-        Rates, instruction_acceptance=maybe(SHARE), pair_acceptance=maybe(SHARE), token_limit=maybe(SHARE), runaway=maybe(SHARE),
-        delimiter_leaks=COUNT,
-    ),
-    thresholds_passed=st.just(value=False), failed_reasons=several(TEXT, 1),
-)  # fmt: skip
-sentinel = st.builds(
-    Sentinel, name=st.sampled_from(["pig_latin", "completion"]), shape=st.just("bare"), prompt=WORD, output=TEXT,
-    output_tokens=st.just(30), finish_reason=st.sampled_from(["length", "stop"]),
-    expected=st.sampled_from(["not_followed", "completed"]), passed=st.booleans(),
-)  # fmt: skip
-session = st.builds(
-    SessionManifest, session_id=WORD, session_start=TIME, purpose=st.sampled_from(["pilot", "scale", "holdout"]), git_commit=GIT,
-    git_branch=maybe(TEXT), git_dirty=st.booleans(), environment=st.builds(Environment, hostname=TEXT, python=TEXT),
-    artifacts_generated=several(st.builds(Artifact, path=WORD, type=WORD, sha256=SHA, timestamp=TIME)), loader_version=WORD,
-    guards=st.builds(
-        Guards, template_found=st.booleans(), template_cleared=st.booleans(), delta_check=st.integers(), template_ids_seen=COUNT,
-        inputs_checked=COUNT,
-    ),
-    sentinels=several(sentinel), budgets=st.builds(Budgets, gpu_hours_estimate=maybe(SHARE), max_cost=st.none()),
-    timeouts=st.dictionaries(TEXT, SHARE, max_size=2), notes=TEXT,
-)  # fmt: skip
-
-
-@st.composite
-def inspections(draw: st.DrawFn) -> Inspection:
-    rows = tuple(sorted(draw(st.sets(COUNT, max_size=4))))
-    judged = st.builds(
-        Decision, row=COUNT, judgement=st.sampled_from(["good", "bad", "unsure"]), reason=WORD, who=WORD, at=TIME,
-        verifier=st.none() | SHA, seconds=st.none() | st.floats(0, 900),
-    )  # fmt: skip
-    decisions = tuple(draw(judged).model_copy(update={"row": row}) for row in rows if draw(st.booleans()))
-    return Inspection(batch=draw(WORD), batch_sha256=draw(SHA), rows=rows, decisions=decisions)
-
-
 WRITTEN: dict[str, st.SearchStrategy[Any]] = {
-    "manifest": manifests(),
-    "created": st.builds(Created, created_at=TEXT, where=TEXT, command=several(TEXT)),
-    "evidence": record,
-    "run": times,
-    "verdict": verdict,
-    "seal": seal,
-    "seal.dsse": envelope,
-    "ledger": entry,
-    "sft": sft,
-    "candidate": candidate,
-    "qc_summary": qc,
-    "session_manifest": session,
-    "inspection": inspections(),
+    **record_strategies.WRITTEN,
+    **stage1_strategies.WRITTEN,
     **bulk_strategies.WRITTEN,
     **inspection_strategies.WRITTEN,
     **domain_strategies.WRITTEN,

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sealed_workspace import ID, write_batch
+from strategies import SHA
 
 from pytest_distill import clock, ledger
 from pytest_distill.cli import main as cli
@@ -23,7 +24,6 @@ from pytest_distill.release.inspection import begin, record
 
 NOW = "2026-01-31T12:00:00Z"
 PERSON = {"verifier": None, "seconds": None}
-SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
 @given(SHA, st.integers(0, 500), st.integers(0, 40))
