@@ -55,6 +55,8 @@ def _append(path: Path, event: str, batch: str | None, facts: dict[str, Fact]) -
     line = _last_line(path)
     found = _newest(path, line)
     _agree(path, head, found, line)
+    if line and head != found:  # a writer died before its head: another one that dies there must not leave it two lines behind
+        _write_head(path, found)
     entry = LedgerEntry(seq=found.seq + 1, at=clock.timestamp(), event=event, batch=batch, facts=facts, prev=found.sha256)
     written = entry.to_line()
     storage.append_line(path, written)

@@ -10,10 +10,11 @@ frontier model.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pytest_distill import ledger
+from pytest_distill import ledger, storage
 from pytest_distill.contracts.ledger import Fact
 from pytest_distill.contracts.manifest import Declaration, Manifest
 from pytest_distill.errors import Code, DistillError
@@ -81,14 +82,25 @@ def begin(workspace: Workspace, manifest: Manifest, why: str) -> Escalation:
         raise DistillError(Code.ESCALATION, f"{manifest.id} was ingested: nothing here made it", "Escalate what a pipeline made.")
     if not why.strip():
         raise DistillError(Code.ESCALATION, "an escalation needs a reason", "Say in what the batch is below gold: --why TEXT.")
-    if (other := under_way(workspace, pipeline)) is not None:
-        raise DistillError(
-            Code.ESCALATION,
-            f"escalation {other.number} of {pipeline} is {other.state}",
-            f"distill escalation show {other.number}",
-        )
+    with _one_at_a_time(workspace):
+        if (other := under_way(workspace, pipeline)) is not None:
+            raise DistillError(
+                Code.ESCALATION,
+                f"escalation {other.number} of {pipeline} is {other.state}",
+                f"distill escalation show {other.number}",
+            )
+        return _open(workspace, manifest, why)
+
+
+def _one_at_a_time(workspace: Workspace) -> AbstractContextManager[None]:
+    """Whoever adds a line that follows from the lines before it. Two escalations of one number would be one."""
+    return storage.locked(workspace.state / "escalations")
+
+
+def _open(workspace: Workspace, manifest: Manifest, why: str) -> Escalation:
     number = len(escalations(workspace)) + 1
-    _step(workspace, number, "opened", manifest.id, pipeline=pipeline, why=why.strip(), spec_sha256=manifest.spec_sha256)
+    pipeline, spec = manifest.how.pipeline, manifest.spec_sha256
+    _step(workspace, number, "opened", manifest.id, pipeline=pipeline, why=why.strip(), spec_sha256=spec)
     return escalation(workspace, number)
 
 
@@ -118,10 +130,11 @@ def refuse_diagnosis(workspace: Workspace, number: int, items: int) -> Escalatio
 
 def diagnosed(workspace: Workspace, number: int, *, model: str, items: int, finding: str) -> Escalation:
     """Records what was found. Raises E-ESCALATION as `refuse_diagnosis`, and without a finding."""
-    found = refuse_diagnosis(workspace, number, items)
-    if not finding.strip():
-        raise DistillError(Code.ESCALATION, "a diagnosis without a finding is none", "Say what is wrong.")
-    _step(workspace, number, "diagnosed", found.batch, model=model, items=items, purpose="diagnosis", finding=finding.strip())
+    with _one_at_a_time(workspace):
+        found = refuse_diagnosis(workspace, number, items)
+        if not finding.strip():
+            raise DistillError(Code.ESCALATION, "a diagnosis without a finding is none", "Say what is wrong.")
+        _step(workspace, number, "diagnosed", found.batch, model=model, items=items, purpose="diagnosis", finding=finding.strip())
     return escalation(workspace, number)
 
 
@@ -156,8 +169,10 @@ def returned(workspace: Workspace, manifest: Manifest) -> None:
 def judged(workspace: Workspace, manifest: Manifest, failed: list[str]) -> None:
     """Opens an escalation when gates that compare with gold failed a batch that was made here, unless one is under way."""
     below = [gate for gate in failed if gate.startswith(BELOW_GOLD)]
-    if below and manifest.origin != "ingested" and under_way(workspace, manifest.how.pipeline) is None:
-        begin(workspace, manifest, f"{', '.join(below)} failed")
+    if below and manifest.origin != "ingested":
+        with _one_at_a_time(workspace):
+            if under_way(workspace, manifest.how.pipeline) is None:
+                _open(workspace, manifest, f"{', '.join(below)} failed")
 
 
 def _step(workspace: Workspace, number: int, step: State, batch: str, **facts: Fact) -> None:

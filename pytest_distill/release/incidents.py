@@ -7,11 +7,11 @@ and `closed`, whose fact `incident` is the number of the incident. Its state fol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_distill import ledger
+from pytest_distill import ledger, storage
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release import retention
@@ -79,13 +79,19 @@ def incidents(workspace: Workspace) -> list[Incident]:
 
 def open_incident(workspace: Workspace, kind: str, what: str, *, blocking: bool, batch: str | None = None) -> int:
     """Enters an incident and returns its number; that of the open one where the very same is open already."""
-    known = incidents(workspace)
-    for incident in known:
-        if incident.state != "closed" and (incident.kind, incident.what, incident.batch) == (kind, what, batch):
-            return incident.number
-    number = len(known) + 1
-    ledger.append(workspace.incidents, "opened", batch=batch, incident=number, kind=kind, what=what, blocking=blocking)
+    with _one_at_a_time(workspace):
+        known = incidents(workspace)
+        for incident in known:
+            if incident.state != "closed" and (incident.kind, incident.what, incident.batch) == (kind, what, batch):
+                return incident.number
+        number = len(known) + 1
+        ledger.append(workspace.incidents, "opened", batch=batch, incident=number, kind=kind, what=what, blocking=blocking)
     return number
+
+
+def _one_at_a_time(workspace: Workspace) -> AbstractContextManager[None]:
+    """Whoever adds a line that follows from the lines before it. Two incidents of one number would be one."""
+    return storage.locked(workspace.incidents.with_name("incidents"))
 
 
 def removed(workspace: Workspace) -> list[str]:
@@ -124,12 +130,14 @@ def judged(workspace: Workspace, batch: str, failed: Mapping[str, Sequence[str]]
 
 def review(workspace: Workspace, number: int, *, who: str, note: str) -> None:
     """The system owner says what happened and how it was corrected. Raises E-INCIDENT unless it is open."""
-    _step(workspace, number, "reviewed", "open", who=who, note=note)
+    with _one_at_a_time(workspace):
+        _step(workspace, number, "reviewed", "open", who=who, note=note)
 
 
 def close(workspace: Workspace, number: int, *, who: str, note: str) -> None:
     """Closes a reviewed incident. Raises E-INCIDENT unless it was reviewed."""
-    _step(workspace, number, "closed", "reviewed", who=who, note=note)
+    with _one_at_a_time(workspace):
+        _step(workspace, number, "closed", "reviewed", who=who, note=note)
 
 
 def refuse_blocked(workspace: Workspace) -> None:

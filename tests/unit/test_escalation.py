@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -58,6 +60,27 @@ def test_the_whole_way(workspace: Workspace) -> None:
     done = escalation.escalation(workspace, 1)
     assert (done.state, done.items, done.findings) == ("returned", 5, ("big: the prompt shows lists",))
     escalation.refuse_bulk(workspace, "own:rows", SPECS[1], LOW)
+
+
+def test_pipelines_that_fall_below_at_once_have_escalations_of_their_own(workspace: Workspace) -> None:
+    """Two of one number would be one: the second hid the first, and nothing stopped that pipeline's bulk any more."""
+    code = (
+        "import sys; from pathlib import Path; from pytest_distill.policy import workspace\n"
+        "from pytest_distill.contracts.manifest import Manifest; from pytest_distill.release import escalation\n"
+        "opened, manifest = workspace.load(Path(sys.argv[1])), Manifest.model_validate_json(sys.stdin.buffer.read())\n"
+        "for n in range(40):\n"
+        "    how = manifest.how.model_copy(update={'pipeline': f'own:{sys.argv[2]}{n}'})\n"
+        "    escalation.judged(opened, manifest.model_copy(update={'how': how}), ['bulk.gold-match'])"
+    )
+    given = made(workspace, "demo").to_bytes()
+    arguments = ((str(workspace.root), name) for name in ("one", "two"))
+    writers = [subprocess.Popen([sys.executable, "-c", code, *a], stdin=subprocess.PIPE) for a in arguments]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(given)
+        writer.stdin.close()
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert [one.number for one in escalation.escalations(workspace)] == list(range(1, 81))
 
 
 def test_diagnosis_is_bounded(workspace: Workspace) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,22 @@ def test_a_gate_that_finds_a_broken_contract_opens_a_blocking_incident(demo: Sea
         incidents.judged(demo.workspace, ID, {"bulk.cost": ["2 above"], "bulk.reproducible": ["no seed"]})
     assert [i.kind for i in incidents.incidents(demo.workspace)] == ["cost-above-declared", "missing-reproducibility"]
     assert "cost-above-declared" in refused(Code.INCIDENT, export, demo.workspace, ID, tmp_path / "out", "jsonl")
+
+
+def test_incidents_that_are_met_at_once_have_numbers_of_their_own(demo: Sealed) -> None:
+    """Two of one number would be one: the second hid the first, and a blocking one blocked no more."""
+    code = (
+        "import sys; from pathlib import Path; from pytest_distill.policy import workspace\n"
+        "from pytest_distill.release.incidents import open_incident\n"
+        "opened, kind = workspace.load(Path(sys.argv[1])), sys.argv[2]\n"
+        "for n in range(20): open_incident(opened, kind, str(n), blocking=kind == 'forged-seal')"
+    )
+    arguments = ((str(demo.workspace.root), kind) for kind in ("forged-seal", "tainted-run"))
+    writers = [subprocess.Popen([sys.executable, "-c", code, *given]) for given in arguments]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    found = incidents.incidents(demo.workspace)
+    assert [incident.number for incident in found] == list(range(1, 41))
+    assert sum(incident.blocking for incident in found) == 20
 
 
 def test_only_the_owner_that_the_policy_names_reviews(demo: Sealed) -> None:

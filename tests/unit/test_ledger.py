@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_distill import ledger
+from pytest_distill import ledger, storage
 from pytest_distill.contracts.ledger import LedgerEntry
 from pytest_distill.errors import Code, DistillError
 
@@ -137,6 +137,25 @@ def test_a_writer_that_died_between_line_and_head_left_a_good_ledger(path: Path)
     assert ledger.verify(path).seq == 3
     fill(path, 1)
     assert ledger.verify(path).seq == 4
+
+
+@pytest.mark.parametrize("lines", [0, 2])
+def test_so_do_writers_that_die_there_one_after_the_other(path: Path, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk often has room for the line and none for the file of the head."""
+    fill(path, lines)
+    append = storage.append_line
+
+    def dies(path: Path, line: bytes) -> None:
+        append(path, line)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "append_line", dies)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                fill(path, 1)
+    fill(path, 1)
+    assert ledger.verify(path).seq == lines + 4
 
 
 def test_a_line_rewritten_with_the_same_meaning_is_found(path: Path) -> None:
