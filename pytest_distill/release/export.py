@@ -11,6 +11,7 @@ from pytest_distill.batch.batch import UNHASHED, Batch, open_batch
 from pytest_distill.contracts.attestation import Envelope, pre_authentication_encoding
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy import changes
+from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
 from pytest_distill.release import incidents, signing
 from pytest_distill.release.card import dataset_card
@@ -61,6 +62,7 @@ def _export(workspace: Workspace, batch_id: str, out: Path, form: Format, sign: 
         if digest.check(batch.folder, unhashed=UNHASHED) != batch.sha256:
             raise DistillError(Code.BATCH_CORRUPT, f"{batch_id} changed while it was exported", "Find out what wrote to it.")
         verify(folder)
+        _still_sealed(workspace, batch, run)
         # Before the folder appears: there may be an audit line without an export, never an export without its line.
         ledger.append(
             workspace.ledger,
@@ -73,6 +75,15 @@ def _export(workspace: Workspace, batch_id: str, out: Path, form: Format, sign: 
             signed=key is not None,
         )
     return target
+
+
+def _still_sealed(workspace: Workspace, batch: Batch, run: SealedRun) -> None:
+    """Writing took a while, in which others work too: a newer run, another policy or an incident says no all the same."""
+    now = workspace if workspace.implicit else workspaces.load(workspace.root)
+    incidents.refuse_blocked(now)
+    changes.check(now)
+    if sealed_run(now, batch).verdict != run.verdict:
+        raise DistillError(Code.UNSEALED, f"{batch.id} was judged again while it was exported", "Export it again.")
 
 
 def rejected_rows(run: SealedRun) -> np.ndarray:

@@ -75,13 +75,19 @@ def sealed_run(workspace: Workspace, batch: Batch) -> SealedRun:
         earlier = " (an earlier run passed, but only the newest counts)" if any(e.event == "seal" for e in run.entries) else ""
         raise DistillError(Code.UNSEALED, f"{name} is {record.verdict}: {'; '.join(reasons)}{earlier}", next_step)
     newest, quarantine = _checked(batch, run)
+    entered = [entry for entry in run.entries if (entry.event, entry.facts.get("run")) == ("seal", run.folder.name)]
+    if not entered and not (run.folder / SEAL).exists():
+        raise DistillError(Code.UNSEALED, f"{name} did not finish: it was stopped before its seal", judge_again(batch.id))
     seal = _read(run.folder / SEAL, name)
     position = position_of(seal, name)
     if seal_of(record, run.verdict, ledger=position).to_bytes() != seal:
         raise _invalid(f"{SEAL} of {name} is not the seal of its verdict", batch.id)
     if position is not None and position != ledger.position(newest):
         raise _invalid(f"the seal of {name} follows another line of the ledger than its verdict's", batch.id)
-    if not any(entry.event == "seal" and entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in run.entries):
+    if not entered and position is not None:
+        message = f"{name} did not finish: it was stopped before its seal was in the ledger"
+        raise DistillError(Code.UNSEALED, message, judge_again(batch.id))
+    if not any(entry.facts.get("sha256") == storage.sha256_bytes(seal) for entry in entered):
         raise _invalid(f"the ledger knows no such seal of {name}", batch.id)
     if stale := staleness(workspace, record):
         raise DistillError(Code.SEAL_STALE, f"since {name}: {'; '.join(stale)}", judge_again(batch.id))
@@ -122,9 +128,7 @@ def _finished(workspace: Workspace, batch: Batch) -> _Finished:
 def _checked(batch: Batch, run: _Finished) -> tuple[LedgerEntry, bytes | None]:
     """The ledger's line of the verdict, and the run's quarantine. Raises E-SEAL-INVALID unless all is as the verdict says."""
     record, name = run.record, run.name
-    newest = next((entry for entry in reversed(run.entries) if entry.event == "verdict"), None)
-    if newest is None or newest.facts.get("sha256") != storage.sha256_bytes(run.verdict):
-        raise _invalid(f"the ledger's newest verdict on the batch is not that of {name}", batch.id)
+    newest = _newest_verdict(batch, run)
     if record.batch_id != batch.id or record.batch_sha256 != batch.sha256 or record.rows.batch != batch.rows:
         judged = f"{record.batch_id} {record.batch_sha256[:12]}… with {record.rows.batch} rows"
         raise _invalid(f"{name} judged {judged}, the batch now is {batch.sha256[:12]}… with {batch.rows}", batch.id)
@@ -135,6 +139,27 @@ def _checked(batch: Batch, run: _Finished) -> tuple[LedgerEntry, bytes | None]:
         if said.digest_of(file) != (None if data is None else storage.sha256_bytes(data)):
             raise _invalid(f"{file} of {name} is not what the verdict rests on", record.batch_id)
     return newest, quarantine
+
+
+def _newest_verdict(batch: Batch, run: _Finished) -> LedgerEntry:
+    """The ledger's newest verdict on the batch, which is that of `run`.
+
+    Raises E-UNSEALED where a run was stopped between its files and its line, or two were under way at once; E-SEAL-INVALID where
+    only somebody's hand explains what lies there.
+    """
+    sha256, number = storage.sha256_bytes(run.verdict), int(run.folder.name)
+    verdicts = [entry for entry in run.entries if entry.event == "verdict"]
+    numbers = [int(name) if (name := str(entry.facts.get("run"))).isdecimal() else 0 for entry in verdicts]
+    own = [entry.facts.get("sha256") for entry, of in zip(verdicts, numbers, strict=True) if of == number]
+    if verdicts and verdicts[-1].facts.get("sha256") == sha256 and max(numbers) <= number:
+        return verdicts[-1]
+    if not own and not (run.folder / SEAL).exists() and max(numbers, default=0) < number:
+        message = f"{run.name} did not finish: it was stopped before its verdict was in the ledger"
+        raise DistillError(Code.UNSEALED, message, judge_again(batch.id))
+    if own[-1:] == [sha256] and numbers[-1] < number:
+        message = f"run {numbers[-1]:06d} of {batch.id} began before {run.name} and ended after it"
+        raise DistillError(Code.UNSEALED, f"{message}: which of them counts cannot be told", judge_again(batch.id))
+    raise _invalid(f"the ledger's newest verdict on the batch is not that of {run.name}", batch.id)
 
 
 def position_of(seal: bytes, name: str) -> Position | None:
