@@ -148,13 +148,18 @@ def _figure(figure: Figure) -> str:
 
 
 def _json_lines(rows: Any) -> Iterator[bytes]:
+    number = 0
     for number, row in enumerate(_records(rows), 1):
+        if not isinstance(row, Mapping):
+            raise DistillError(Code.COLUMN, f"row {number} is no dict but {type(row).__name__}", "A row is a dict of columns.")
         try:
             yield json.dumps(dict(row), allow_nan=False, default=_plain).encode() + b"\n"
         except (TypeError, ValueError) as error:
             raise DistillError(
                 Code.COLUMN, f"row {number} holds what JSON cannot: {error}", "Convert that column first."
             ) from error
+    if not number:
+        raise DistillError(Code.SOURCE, "there is no row in what was given", "A batch has at least one.")
 
 
 def _records(rows: Any) -> Iterable[Mapping[str, Any]]:
@@ -165,6 +170,12 @@ def _records(rows: Any) -> Iterable[Mapping[str, Any]]:
         rows = pl.from_pandas(rows)
     if isinstance(rows, pl.LazyFrame):
         rows = rows.collect()
+    if isinstance(rows, (str, bytes, Path, Mapping)) or not isinstance(rows, Iterable):
+        raise DistillError(
+            Code.COLUMN,
+            f"the rows are no rows but {type(rows).__name__}",
+            "A file: `distill ingest`, or polars reads it. Columns: pl.DataFrame(columns).",
+        )
     return rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else rows
 
 

@@ -13,7 +13,7 @@ from pytest_distill import ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.ingest.strict_json import parse_object
 from pytest_distill.batch.write import BatchWriter
-from pytest_distill.contracts.manifest import How, ModelUse
+from pytest_distill.contracts.manifest import REQUIRED_COLUMNS, How, ModelUse
 from pytest_distill.contracts.preprocess import (
     DiagnosticFigures,
     Freeze,
@@ -220,10 +220,19 @@ def write_batch(
             raise DistillError(
                 Code.SOURCE,
                 f"none of {writer.rejected:,} records could be kept: {reasons}",
-                "Look at the bounds; nothing was written.",
+                f"{_look(writing, config)} Nothing was written.",
             )
         writer.attach(SUMMARY, summarise(writing, writer, run.freeze, config).to_bytes())
         return writer.finish()
+
+
+def _look(writing: Writing, config: Config) -> str:
+    """Where to look when no record was kept."""
+    if Reason.MISSING_FIELD.value not in writing.dropped:
+        return "Look at the bounds."
+    needed = " and ".join(REQUIRED_COLUMNS[config.kind])
+    other = " Or is it --kind sft?" if config.kind == "text" else ""
+    return f"Rows of kind {config.kind} need {needed}: --map {REQUIRED_COLUMNS[config.kind][0]}=YOURS.{other}"
 
 
 def record(workspace: Workspace, batch: Batch) -> None:

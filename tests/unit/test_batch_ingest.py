@@ -239,7 +239,7 @@ def test_a_kind_that_cannot_be_told_is_asked_for(workspace: Workspace, lines: Li
         ({"question": "q", "output": "a", "input": ""}, "--kind sft --map instruction=question --map response=output"),
         ({"instruction": "q", "answer": "a"}, "--kind sft --map response=answer."),
         ({"chosen": "a", "worse": "b"}, "--kind preference --map rejected=worse."),
-        ({"colour": "red"}, "distill ingest FILE --id ID --map response=output."),
+        ({"colour": "red"}, "--kind sft --map instruction=YOURS --map response=YOURS, with the names of your columns."),
     ],
 )
 def test_columns_called_otherwise_are_recognised_in_the_refusal(

@@ -22,7 +22,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_distill.batch.ingest import compression, csv_rows, json_array, jsonl, read_records
+from pytest_distill.batch.ingest import compression, csv_rows, formats, json_array, jsonl, read_records
 from pytest_distill.batch.ingest.compression import open_input
 from pytest_distill.batch.ingest.formats import records
 from pytest_distill.batch.ingest.records import MAX_ROW_BYTES, Malformed, Record
@@ -402,6 +402,11 @@ def test_a_decompression_bomb_is_refused(
         ("x.txt", b"{}", Code.FORMAT, "the name tells no format"),
         ("x", b"{}", Code.FORMAT, "the name tells no format"),
         ("x.jsonl", b"", Code.SOURCE, "is empty"),
+        ("x.jsonl.gz", gzip.compress(b"", mtime=0) * 2, Code.SOURCE, "is empty"),
+        ("x.jsonl.zst", zst(b""), Code.SOURCE, "is empty"),
+        ("x.csv", b"\xef\xbb\xbfa,b\n1,2\n", Code.FORMAT, "tail -c +4 FILE > NEW"),
+        ("x.csv", b"a;b\n1;2\n", Code.FORMAT, "the header names one column, 'a;b'"),
+        ("x.csv", b"a\tb\n1\t2\n", Code.FORMAT, "in the place of commas"),
         ("x.jsonl", gzip.compress(b"{}", mtime=0), Code.FORMAT, "holds gzip data"),
         ("x.jsonl", zst(b"{}"), Code.FORMAT, "holds zstd data"),
         ("x.jsonl.gz", b"{}\n", Code.FORMAT, "holds no gzip data"),
@@ -420,6 +425,9 @@ def test_what_is_no_readable_file(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "x.jsonl", Code.SOURCE)
     (tmp_path / "d.jsonl").mkdir()
     assert "is a folder" in refused(tmp_path / "d.jsonl", Code.SOURCE)
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(DistillError, match=r"saved is a folder.*to_parquet"):
+        formats.format_of(tmp_path / "saved")
     (tmp_path / "l.jsonl").symlink_to(tmp_path / "gone.jsonl")
     assert "symbolic link to a file that is not there" in refused(tmp_path / "l.jsonl", Code.SOURCE)
     (tmp_path / "loop.jsonl").symlink_to(tmp_path / "loop.jsonl")

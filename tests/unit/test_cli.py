@@ -359,6 +359,16 @@ def test_signals_end_it_with_their_status(number: signal.Signals, status: int) -
     assert (done.returncode, done.stderr) == (status, b"")
 
 
+def test_an_encoding_that_cannot_say_a_sign_gets_it_as_an_escape(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Name a café.", "response": "Café “Zürich”."}\n', encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in (["ingest", "rows.jsonl", "--id", "cafes"], ["sample", "cafes"]):
+        done = subprocess.run([*DISTILL, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert r"Caf\xe9 \u201cZ\xfcrich\u201d." in done.stdout
+
+
 def test_check_passes_pytests_exit_code_on(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     done = subprocess.run([*DISTILL, "check", "nope"], cwd=tmp_path, capture_output=True, text=True, check=False)

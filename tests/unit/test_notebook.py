@@ -109,6 +109,22 @@ def test_values_that_json_cannot_hold_are_refused_with_their_row(value):
     assert f"row {len(SUMS) + 1}" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "the rows are no rows but NoneType"),
+        ("rows.jsonl", "the rows are no rows but str"),
+        ({"instruction": ["a"], "response": ["b"]}, "the rows are no rows but dict"),
+        ([*SUMS, 3], f"row {len(SUMS) + 1} is no dict but int"),
+        ([], "there is no row"),
+    ],
+)
+def test_what_is_no_rows_is_told_in_its_own_words(rows, said):
+    with pytest.raises(DistillError) as refused:
+        evaluate(rows)
+    assert said in refused.value.message
+
+
 def test_a_run_that_reaches_no_verdict_says_why(tmp_path: Path):
     (tmp_path / "distill.toml").write_text('[gates."no.such-gate"]\nmax_rejected_rows = 1\n')
     with pytest.raises(DistillError) as refused:

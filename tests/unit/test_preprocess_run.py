@@ -156,6 +156,13 @@ def test_nothing_kept_is_refused_and_leaves_nothing(place: Workspace, tmp_path: 
     assert not (place.state / "preprocess" / "out").exists()
 
 
+def test_rows_of_another_shape_are_told_what_they_lack(place: Workspace, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"instruction": "Name a gas.", "response": "Argon."}])
+    with pytest.raises(DistillError, match="1 missing_field") as caught:
+        run(place, [source])
+    assert caught.value.hint == "Rows of kind text need text: --map text=YOURS. Or is it --kind sft? Nothing was written."
+
+
 # -- what is read
 
 

@@ -120,6 +120,7 @@ class _Decompressed(io.RawIOBase):
         self._compression = compression
         self._decoder = self._new()
         self._begun = False  # the current member has been fed something
+        self._ended = False  # a member has come to its end, be it an empty one
         self._fed = b""
         self._ready = memoryview(b"")
         self._produced = 0
@@ -148,13 +149,13 @@ class _Decompressed(io.RawIOBase):
         """The next piece of output (may be empty), or None at the end of the file."""
         if self._decoder.eof:
             self._fed = self._decoder.unused_data
-            self._decoder, self._begun = self._new(), False
+            self._decoder, self._begun, self._ended = self._new(), False, True
         if not self._begun and self._compression == "gzip":
             self._fed = self._fed.lstrip(b"\0")  # tapes and some tools pad with zeros
         if not self._fed:
             self._fed = self._source.read(_GZIP_INPUT if self._compression == "gzip" else _ZSTD_INPUT)
             if not self._fed:
-                if self._begun or not self._produced:
+                if self._begun or not self._ended:
                     raise self._refused("is cut off")
                 return None
             if not self._begun:
@@ -210,6 +211,8 @@ def open_input(path: Path, progress: Callable[[int], None] | None = None) -> Ite
         raw: io.RawIOBase = source if compression == "none" else _Decompressed(source, compression)
         stream: io.BufferedReader = io.BufferedReader(raw, _BUFFER)
         with stream:
+            if not stream.peek(1):
+                raise DistillError(Code.SOURCE, f"{path} is empty", "There are no rows to read.")
             yield source, stream
 
 

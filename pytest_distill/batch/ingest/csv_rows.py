@@ -14,7 +14,7 @@ from pytest_distill.batch.ingest.jsonl import skip_line
 from pytest_distill.batch.ingest.records import MAX_ROW_BYTES, Malformed, Record
 from pytest_distill.batch.ingest.strict_json import BOM
 from pytest_distill.contracts.quarantine import Reason
-from pytest_distill.errors import Code, DistillError
+from pytest_distill.errors import Code, DistillError, one_line
 
 _FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\Z)')
 
@@ -93,13 +93,17 @@ def _quoted(text: str) -> list[str]:
 
 def _header(data: bytes, name: str) -> list[str]:
     if data.startswith(BOM):
-        raise DistillError(Code.FORMAT, f"{name}: starts with a byte order mark", "Save it as UTF-8 without one.")
+        hint = "Save it as UTF-8 without one, or leave it out: tail -c +4 FILE > NEW."
+        raise DistillError(Code.FORMAT, f"{name}: starts with a byte order mark", hint)
     raw = data.removesuffix(b"\n").removesuffix(b"\r")
     try:
         names = _fields(raw, raw.count(b",") + 1) if b'"' not in raw else _quoted(raw.decode("utf-8"))
     except (Malformed, UnicodeDecodeError) as error:
         what = error.message if isinstance(error, Malformed) else "no UTF-8"
         raise DistillError(Code.FORMAT, f"{name}: the header line cannot be read: {what}", "It names the columns.") from error
+    if len(names) == 1 and b'"' not in raw and (other := next((sign for sign in ";\t|" if sign in names[0]), None)):
+        what = f"{name}: the header names one column, {one_line(names[0])[:80]!r}, with {other!r} in the place of commas"
+        raise DistillError(Code.FORMAT, what, "Save it with commas. If that is its name, put it in quotes.")
     for number, column in enumerate(names, start=1):
         if not column.strip():
             raise DistillError(Code.COLUMN, f"{name}: column {number} of the header has no name", "Name it in the file.")

@@ -21,6 +21,12 @@ def format_of(path: Path) -> str:
     """The format that the name tells. Raises E-SOURCE-FORMAT for a name that tells none."""
     _, name = compression_of(path)
     found = FORMATS.get(Path(name).suffix.lower())
+    if found is None and path.is_dir():
+        raise DistillError(
+            Code.FORMAT,
+            f"{path} is a folder",
+            'Name the files in it. Of `datasets.save_to_disk`: load_from_disk(FOLDER).to_parquet("rows.parquet"), and that file.',
+        )
     if found is None:
         known = ", ".join(FORMATS)
         raise DistillError(

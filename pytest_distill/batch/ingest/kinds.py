@@ -134,7 +134,7 @@ def _likely(columns: set[str]) -> str:
         if all(given.values()):
             maps = (f"--map {name}={column}" for name, column in given.items() if name != column)
             return f"distill ingest FILE --id ID --kind {kind} {' '.join(maps)}"
-    return "distill ingest FILE --id ID --map response=output"
+    return "distill ingest FILE --id ID --kind sft --map instruction=YOURS --map response=YOURS, with the names of your columns"
 
 
 def _not_text(name: str, value: Any, shape: tuple[str, ...]) -> Malformed:
