@@ -56,6 +56,11 @@ class Waiver(Contract):
     expires: str
 
 
+# Two reasons that others act on: what a person is told to do next hangs on them.
+NOT_COLLECTED = "it was not collected"
+DID_NOT_RUN = "it did not run"
+
+
 class GateRecord(Contract):
     id: str
     title: str

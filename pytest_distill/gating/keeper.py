@@ -6,6 +6,7 @@ what is missing as "no". Outcomes that other plugins or conftests rewrite do not
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import warnings
 from collections.abc import Generator
@@ -261,13 +262,17 @@ class Keeper:
             if call.excinfo is not None:
                 error = call.excinfo.value
                 # A GateFailedError says what the figures say already.
-                gate.seen.raised[call.when] = "" if isinstance(error, GateFailedError) else what_was_raised(error)
+                gate.seen.raised[call.when] = "" if isinstance(error, GateFailedError) else self._raised(gate.item, error)
             if any(item.iter_markers("xfail")):
                 gate.seen.findings.append("it is marked xfail: a gate that is expected to fail cannot say yes")
         report = yield
-        if gate is None or call.excinfo is None:
+        if call.excinfo is None:
             return report
-        if isinstance(call.excinfo.value, (GateFailedError, DistillError)):
+        if gate is None:  # a traceback through this file would tell its writer nothing
+            if isinstance(call.excinfo.value, DistillError):
+                report.longrepr = str(call.excinfo.value)
+            return report
+        if isinstance(call.excinfo.value, TOLD):
             said = judge.record(gate.seen, why_not=None, waiver=None, policy=self.workspace.policy)
             report.longrepr = "\n".join(reasons(said))
         if report.failed:
@@ -275,6 +280,15 @@ class Keeper:
             if lenient := self.lenient(gate):
                 report.outcome, report.wasxfail = "skipped", lenient
         return report
+
+    def _raised(self, item: pytest.Function, error: BaseException) -> str:
+        """One line for what a gate raised; for a name that is nothing, the names it is like."""
+        if not isinstance(error, pytest.FixtureLookupError) or error.msg:
+            return what_was_raised(error)
+        own = [name for name, value in vars(item.module).items() if hasattr(value, "_get_wrapped_function")]
+        near = difflib.get_close_matches(str(error.argname), [*own, *self.protected], n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Columns: {', '.join(self.batch.column_names)}."
+        return one_line(f"it asks for {error.argname!r}, which is no column, measure or fixture. {hint}")
 
     def lenient(self, gate: Gate) -> str | None:
         """Why a no of this gate does not block, and so does not turn pytest red either; None when it does."""
@@ -293,12 +307,18 @@ def declares(declared: Declared, item: pytest.Function) -> bool:
     return bool(item.originalname == code.co_name == declared.function.split(".")[-1] and code.co_firstlineno <= declared.line)
 
 
+# What is told in one line of ours. Anything else is the gate's own, and has pytest's traceback.
+TOLD = (GateFailedError, DistillError, pytest.PytestReturnNotNoneWarning, pytest.FixtureLookupError)
+
+
 def what_was_raised(error: BaseException) -> str:
     """One line for what a gate raised. A skip is named as what it is here: a gate that did not judge."""
     if isinstance(error, pytest.skip.Exception):
         return f"it was skipped ({one_line(str(error))}): whether a gate applies is decided by applies=, never by a skip"
     if isinstance(error, pytest.xfail.Exception):
         return f"it called xfail ({one_line(str(error))}): a gate that is expected to fail cannot say yes"
+    if isinstance(error, pytest.PytestReturnNotNoneWarning):
+        return "it returned a value, which decides nothing: call quarantine(mask) or require(name, value, at_most=bound)"
     if isinstance(error, DistillError):
         return str(error)
     return one_line(f"{type(error).__name__}: {error}")[:500]

@@ -19,7 +19,7 @@ from pytest_distill import clock, ledger, storage
 from pytest_distill.batch.batch import Batch, open_batch
 from pytest_distill.batch.digest import files_below
 from pytest_distill.contracts.manifest import BATCH_ID, Manifest
-from pytest_distill.contracts.run import GateRecord, Rows, RunRecord, RunTimes
+from pytest_distill.contracts.run import NOT_COLLECTED, GateRecord, Rows, RunRecord, RunTimes
 from pytest_distill.engine.chosen import chosen
 from pytest_distill.engine.local import Threads
 from pytest_distill.errors import Code, DistillError
@@ -264,7 +264,7 @@ class Run:
             if declared is None:
                 records.append(judge.absent(gate_id, "the policy requires it and nobody declares it"))
                 continue
-            observed = seen.get(gate_id) or judge.Observation(declared, gate_id, findings=["it was not collected"])
+            observed = seen.get(gate_id) or judge.Observation(declared, gate_id, findings=[NOT_COLLECTED])
             observed.source_sha256 = storage.sha256_file(declared.file)
             records.append(judge.record(observed, why_not=keeper.why_not(declared), waiver=live.get(declared.id), policy=policy))
         for text in expired:

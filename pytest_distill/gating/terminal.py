@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_distill.contracts.run import Example, Figure, GateRecord
+from pytest_distill.contracts.run import DID_NOT_RUN, Example, Figure, GateRecord
 from pytest_distill.errors import one_line
 from pytest_distill.gating.judge import GOOD
 from pytest_distill.report import words
@@ -64,10 +64,15 @@ class Terminal:
         # What failed in a call stands under FAILURES already, unless that part was switched off.
         reports = [*out.stats.get("failed", ()), *out.stats.get("error", ())] if self.config.option.tbstyle != "no" else []
         told = {getattr(report, "distill_gate", None) for report in reports}
+        idle = [gate for gate in record.gates if gate.why == (DID_NOT_RUN,)] if verbose <= 0 else []
         for gate in record.gates:
+            if gate in idle:
+                continue
             if gate.why and gate.id not in told and (verbose > 0 or gate.status not in ("passed", "not_applicable")):
                 out.write_line("")
                 out.write_line("\n".join(reasons(gate)))
+        if idle and verbose < 0:  # the table has them otherwise
+            out.write_line(f"did not run: {one_line(', '.join(gate.id for gate in idle))}")
         for finding in record.findings:
             out.write_line(f"! {one_line(finding)}", red=True)
         rows = record.rows
@@ -112,7 +117,7 @@ class Terminal:
             f"distill: {record.verdict}: {why}; nothing leaves. Evidence: {self._place('evidence.json')}", red=True, bold=True
         )
         out.write_line(f"next: {words.verdict(record).todo}")
-        if first := next((g.id for g in record.gates if g.status not in GOOD), None):
+        if first := next((g.id for g in record.gates if g.status not in GOOD and not all(f.ok for f in g.figures)), None):
             out.write_line(f"      how a gate decides: distill gates explain {one_line(first.split('[')[0])}")
 
     def _report(self, out: pytest.TerminalReporter) -> None:

@@ -6,6 +6,7 @@ configuration, the keys of its inputs, and the libraries. Equal keys over equal 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -70,8 +71,11 @@ class Planner:
             elif name in measure.optional:
                 inputs.append((name, None))
             else:
+                near = difflib.get_close_matches(name, sorted(self.columns), n=3)
                 raise DistillError(
-                    Code.MEASURE, f"{measure.name} needs {name!r}, which is neither a column of this batch nor a measure"
+                    Code.MEASURE,
+                    f"{measure.name} needs {name!r}, which is neither a column of this batch nor a measure",
+                    f"Did you mean {', '.join(near)}?" if near else f"Columns: {', '.join(sorted(self.columns))}.",
                 )
         return self.bound(measure, inputs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pytest_distill.contracts.run import GateRecord, RunRecord
+from pytest_distill.contracts.run import DID_NOT_RUN, NOT_COLLECTED, GateRecord, RunRecord
 from pytest_distill.release.verdict import failed_gates
 
 STATUS = {
@@ -62,9 +62,24 @@ def verdict(record: RunRecord) -> Verdict:
         )
     no = len(saying_no(record))
     if not no:
-        return Verdict("The run was interfered with, so what its gates said does not count.", "Remove what is named below.")
-    return Verdict(
-        f"{no} of {plural(len(record.required), 'required gate')} did not say yes. Nothing leaves.",
+        return Verdict("The run was interfered with, so what its gates said does not count.", "Remove what its findings name.")
+    return Verdict(f"{no} of {plural(len(record.required), 'required gate')} did not say yes. Nothing leaves.", _todo(record))
+
+
+def _todo(record: RunRecord) -> str:
+    """What to do after a no. Rows are only to blame where a figure is out of its bound."""
+    no = saying_no(record)
+    if lost := [gate.id for gate in no if NOT_COLLECTED in gate.why]:
+        return f"Mend what kept {_some(lost)} from being collected: pytest names it. The other gates wait for that."
+    if broken := [gate.id for gate in no if gate.status == "failed" and all(figure.ok for figure in gate.figures)]:
+        return f"Mend the code of {_some(broken)}: it came to no figure, whatever the rows are."
+    if all(DID_NOT_RUN in gate.why for gate in no):
+        return f"Run every gate: pytest --distill-batch={record.batch_id}"
+    return (
         "Mend the rows at their source and ingest them again, or allow what you have looked at in distill.toml; "
-        "rejected rows stay behind.",
+        "rejected rows stay behind."
     )
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

@@ -51,7 +51,7 @@ EMPTY = fixture("response", "import polars\n    return polars.Series(['x'] * 215
         {"conftest.py": "import pytest\n@pytest.fixture(autouse=True)\ndef no(request):\n    pytest.skip('x')\n"},
     ),
     Trick("empty-parametrize", "", marked("parametrize('x', [])") | {}),
-    Trick("returned-false", "PytestReturnNotNone", begins("return False")),
+    Trick("returned-false", "returned a value", begins("return False")),
     Trick("decides-nothing", "never called quarantine", edited(JUDGES, "    (response.str.contains(")),
     Trick(
         "one-name-twice",

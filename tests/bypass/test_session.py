@@ -131,7 +131,7 @@ PARTS = ("keeper", "run", "collector", "fixtures", "terminal")
     Trick("no-distill", "--distill-batch", args=["-p", "no:distill"]),
     Trick("no-autoload", "--distill-batch", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
     *[Trick(f"no-{part}", f"the plugin distill-{part} is blocked", args=["-p", f"no:distill-{part}"]) for part in PARTS],
-    Trick("no-columns", "FixtureLookupError", args=["-p", "no:distill-columns-of-the-batch"]),
+    Trick("no-columns", "which is no column, measure or fixture", args=["-p", "no:distill-columns-of-the-batch"]),
     *[
         Trick(
             f"unregister-{p}",

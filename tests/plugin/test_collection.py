@@ -179,3 +179,55 @@ def test_a_batch_named_outside_of_a_workspace_is_refused_with_the_way_in(tmp_pat
     with inside(tmp_path) as (_, err):
         assert pytest.main(["-p", "no:cacheprovider", "--distill-batch=first"]) == 4
     assert err.getvalue().startswith("ERROR [E-BATCH-NOTFOUND]: no batch first: there is no distill.toml in this folder")
+
+
+BROKEN = {
+    "a name that is nothing": (
+        '@gate("own.x")\ndef test_x(respnse, require):\n    require("x", 1, at_most=2)\n',
+        "setup: it asks for 'respnse', which is no column, measure or fixture. Did you mean response",
+    ),
+    "a measure misspelt": (
+        "@measure(version=1)\ndef link_count(answer_text):\n    return answer_text.str.len_chars()\n"
+        '@gate("own.x")\ndef test_x(link_cuont, require):\n    require("x", 1, at_most=2)\n',
+        "Did you mean link_count",
+    ),
+    "a value returned": (
+        '@gate("own.x", rejects="x")\ndef test_x(response, quarantine):\n    return response.str.len_chars() > 3\n',
+        "it returned a value, which decides nothing: call quarantine(mask)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_beginners_slip_is_told_in_one_line_and_the_rows_are_not_blamed(bench: Bench, name: str) -> None:
+    written, said = BROKEN[name]
+    bench.gates(written)
+    ended = bench.judge()
+    assert said in ended.out
+    assert "keeper.py" not in ended.out  # no traceback through the plugin
+    assert "next: Mend the code of own.x: it came to no figure, whatever the rows are." in ended.out
+    assert "Mend the rows" not in ended.out
+
+
+def test_a_test_that_is_no_gate_and_asks_for_a_gates_fixture_has_no_traceback(bench: Bench) -> None:
+    bench.gates("def test_forgotten(quarantine):\n    pass\n")
+    ended = bench.judge()
+    assert '[E-GATE]: test_forgotten is no gate. Mark it: @gate("your.id").' in ended.out
+    assert "keeper.py" not in ended.out
+    assert "next: Remove what its findings name." in ended.out
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_module_that_cannot_be_imported_is_what_to_mend(bench: Bench, quiet: bool) -> None:
+    bench.gates("import no_such_module\n" + OWN)
+    ended = bench.judge(*(["-q"] if quiet else []))
+    assert "ModuleNotFoundError" in ended.out
+    assert "next: Mend what kept own.size from being collected: pytest names it. The other gates wait for that." in ended.out
+    assert ended.out.count("it did not run") <= (1 if quiet else 1 + len(ended.record.required))  # once a gate, in the table
+    assert "answer.refusal" in ended.out
+    assert "distill gates explain" not in ended.out
+
+
+def test_gates_that_were_left_out_are_to_be_run(bench: Bench) -> None:
+    bench.gates(OWN)
+    assert "next: Run every gate: pytest --distill-batch=demo" in bench.judge("-k", "size").out

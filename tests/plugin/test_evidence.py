@@ -44,7 +44,7 @@ REFUSED = [
     ('require("x", 1, below=3, above=0)', "needs exactly one bound that is a number"),
     ('require("x", 1, below=float("nan"))', "needs exactly one bound that is a number"),
     ("pass", "it left no figure: call require or quarantine"),
-    ("return 1", "PytestReturnNotNoneWarning"),
+    ("return 1", "it returned a value, which decides nothing: call quarantine(mask) or require("),
     ("assert False, 'an ordinary assert'", "an ordinary assert"),
     ('pytest.skip("later")', "it was skipped (later): whether a gate applies is decided by applies="),
     ('pytest.xfail("later")', "it called xfail (later)"),

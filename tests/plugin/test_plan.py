@@ -220,7 +220,7 @@ def test_a_failing_measure_fails_the_gates_that_need_it_and_no_others(bench: Ben
         "m.objects": "it returned Python objects",
         "m.two-types": "measure two_types is String here and UInt32 there, shard by shard",
         "m.circle": "measures need each other in a circle: circle_a -> circle_b -> circle_a",
-        "m.unknown": "unknown needs 'no_such_column', which is neither a column of this batch nor a measure",
+        "m.unknown": "unknown needs 'no_such_column', which is neither a column of this batch nor a measure. Columns: ",
         "m.wants-all-rows": "wants_all_rows needs all_rows, which needs all rows",
     }.items():
         assert ended.status(gate_id) == "failed", gate_id
