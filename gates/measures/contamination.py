@@ -24,7 +24,7 @@ FIELDS = {"coverage": pl.Float64, "run": pl.Int64, "item": pl.String, "piece": p
 
 @dataclass(frozen=True, eq=False)
 class Forbidden:
-    """The benchmarks' items, ready to be looked for. `labels` name them: "gsm8k 17, question"."""
+    """The benchmarks' items, ready to be looked for. `labels` name them, counted from one as lines are: "gsm8k 17, question"."""
 
     labels: tuple[str, ...]
     index: Index
@@ -98,7 +98,7 @@ def _forbidden(key: tuple[Any, ...], benchmarks: Uncompared) -> Forbidden:  # no
 
     labels, texts = [], []
     for benchmark in benchmarks:
-        for number, record in enumerate(read_records(benchmark.path.resolved)):
+        for number, record in enumerate(read_records(benchmark.path.resolved), start=1):
             for name in benchmark.fields:
                 value = item_text(benchmark, number, record, name)
                 if value.strip():

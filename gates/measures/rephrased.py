@@ -184,7 +184,7 @@ def read(key: tuple[Any, ...], benchmarks: Uncompared) -> Forbidden:  # noqa: AR
     prose: list[tuple[str, str]] = []
     code: list[tuple[str, str]] = []
     for benchmark in benchmarks:
-        for number, record in enumerate(read_records(benchmark.path.resolved)):
+        for number, record in enumerate(read_records(benchmark.path.resolved), start=1):
             fields = [(name, item_text(benchmark, number, record, name)) for name in benchmark.fields]
             whole = "".join(text for _, text in fields)
             if snippets.is_code(whole):

@@ -56,6 +56,7 @@ _COMMANDS = re2.compile(
 )
 _SENTENCES = re2.compile(r"[.!?][\"')]* +[\"'(]*\p{Lu}")
 _SPEAKS = re2.compile(r"(?i)\b(?:you|your|yours|yourself|i|me|my|we|us|our|let's)\b")
+_STATES = re2.compile(r"=|\d$|\.[\"')]*$")
 _LABELLED = re2.compile(
     r"(?i)^[ \t]*(?:user|human|input|task|prompt|query|exercise|problem|frage|pregunta|pergunta|domanda|вопрос)[ \t]*#?"
     r"(?:\d{1,3})?[ \t]*[:：.]"
@@ -67,14 +68,16 @@ _CODE = re2.compile(r"[{};=<>]|^[ \t]*(?:#|//|def |class |import |print|echo |SE
 _ENDED = re2.compile(r"[.!?…。:;)\]\"'”`|]\s*$")
 
 
-@measure(version=2)
+@measure(version=3)
 def runaway_line(prompt_text: pl.Series, answer_text: pl.Series) -> pl.Series:
     """The line with which an answer goes on to another task, null where it does not.
 
     A marked one ("Q:", "Instruction:", "Next question") counts anywhere after the first line. One without a mark counts as a
     line of its own that is a whole question or command, speaks to nobody, is not of the prompt, begins a block or follows a
-    sentence that ended, and has at most 60 words before it. Running prose never counts. Spared are answers to prompts that ask
-    for questions, tests, dialogues, verse, letters or steps, answers that begin with a question themselves, and code.
+    sentence that ended, and has at most 60 words before it. So does one that begins as the prompt does, unless that is a question
+    and the line states something: solutions take up the words of their problem. Running prose never counts. Spared are answers to
+    prompts that ask for questions, tests, dialogues, verse, letters or steps, answers that begin with a question themselves, and
+    code.
     """
     return examined(_next_task, answer_text.str.strip_chars().str.contains("\n", literal=True), prompt_text, answer_text)
 
@@ -101,6 +104,7 @@ def _unmarked(prompt: str, answer: str) -> str | None:
     if _asks(first) or _QUESTIONS_WANTED.search(prompt):
         return None
     spoken = _SPEECH_WANTED.search(prompt) is not None
+    wondered = prompt.rstrip().endswith(("?", "？"))  # what follows a question and states something is no question
     begun, asked = _start(prompt), {line.strip() for line in prompt.split("\n")}
     labelled = _LABEL.search(first) is not None and not first.endswith(":")
     words, last, blank, fenced, item = len(first.split()), first, False, first.startswith("```"), _number(first)
@@ -125,7 +129,9 @@ def _unmarked(prompt: str, answer: str) -> str | None:
             ahead = next((other.strip() for other in lines[place + 1 : place + 4] if other.strip()), "")
             long = len(text.split()) >= 4 or _EXAMPLE.search(text) is not None
             opens = blank or number is not None or (long and (place == 1 or _ENDED.search(last) is not None))
-            alike = begun is not None and begun == _start(text) and begun != _start(first)
+            alike = (
+                begun is not None and begun == _start(text) and begun != _start(first) and not (wondered and _STATES.search(text))
+            )
             if (alike and (blank or place == 1)) or (opens and not spoken and _is_task(text, ahead, blank=blank, prompt=prompt)):
                 return text[:120]
         words, last, blank, item = words + len(text.split()), text, False, number if number is not None else item

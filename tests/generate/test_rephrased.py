@@ -107,10 +107,10 @@ def test_an_item_in_other_words_is_named_with_its_figures(tmp_path: Path) -> Non
     )  # fmt: skip
     assert verdict.rejected == [True, True]
     assert verdict.found[0] is not None
-    assert verdict.found[0].startswith("sums 0, question (score ")
+    assert verdict.found[0].startswith("sums 1, question (score ")
     assert "cosine 0." in verdict.found[0]
     assert verdict.found[1] is not None
-    assert verdict.found[1].startswith("sums 2, question")
+    assert verdict.found[1].startswith("sums 3, question")
 
 
 def test_what_only_sounds_like_an_item_is_spared(tmp_path: Path) -> None:

@@ -144,6 +144,26 @@ def test_long_answers_and_running_prose_are_no_runaways(answer):
 
 
 @pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        (
+            "Javier has a wife and 3 children. He has 2 dogs and a cat. How many legs do they have?",
+            "Each of 5 people has 2 legs: 10.\nJavier has a total of 2 + 1 = 3 pets with four legs.\n10 + 12 = 22",
+        ),
+        ("Randolph is older than Sydney. How old is he?", "Sydney is 50 years old.\nRandolph is 50+5 = 55\n#### 55"),
+        ("The sum of three numbers is 67. Which is the third?", "67 - 60 = 7\nThe sum of the others was given.\n#### 7"),
+    ],
+)
+def test_a_solution_takes_up_the_words_of_its_problem(prompt, answer):
+    assert runaway(answer, prompt) is None
+
+
+def test_what_begins_as_the_prompt_did_is_another_task():
+    assert runaway("Hund\nTranslate into German: cat", "Translate into German: dog") is not None
+    assert runaway("Paris\nThe capital of Spain is which?", "The capital of France is which?") is not None
+
+
+@pytest.mark.parametrize(
     "prompt",
     [
         "Write three questions about Rome.",

@@ -50,13 +50,13 @@ def test_a_planted_item_is_named_with_the_piece_that_matched(tmp_path: Path) -> 
     verdict = judged(config, [f"Solve this.\n{TULIPS.upper()}\n100 are left.", "Tulips flower in spring.", FERRY])
     assert verdict.rejected == [True, False, True]
     assert verdict.found[0] is not None
-    assert verdict.found[0].startswith("small 1, question: A GARDENER PLANTS TULIPS")
-    assert verdict.found[2] == f"small 0, question: {FERRY.removesuffix('?')}"
+    assert verdict.found[0].startswith("small 2, question: A GARDENER PLANTS TULIPS")
+    assert verdict.found[2] == f"small 1, question: {FERRY.removesuffix('?')}"
 
 
 def test_the_piece_is_right_after_letters_of_many_bytes(tmp_path: Path) -> None:
     verdict = judged(small(tmp_path, FERRY), [f"İstanbul ß 中文 😀 {FERRY}"])
-    assert verdict.found == [f"small 0, question: {FERRY.removesuffix('?').lower()}"]
+    assert verdict.found == [f"small 1, question: {FERRY.removesuffix('?').lower()}"]
 
 
 def test_edited_copies_are_found_and_questions_alike_are_not(tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_choices_numbers_and_nulls_are_text_or_nothing(tmp_path: Path) -> None:
 
 def test_a_field_that_an_item_lacks_is_an_error_of_the_policy(tmp_path: Path) -> None:
     config = small(tmp_path, {"question": FERRY}, {"prompt": TULIPS})
-    with pytest.raises(DistillError, match=r"E-POLICY.*small: item 1 has no field question.*It has prompt"):
+    with pytest.raises(DistillError, match=r"E-POLICY.*small: item 2 has no field question.*It has prompt"):
         judged(config, ["x"])
     config = small(tmp_path, {"question": {"en": FERRY}})
-    with pytest.raises(DistillError, match="question of item 0 is no text"):
+    with pytest.raises(DistillError, match="question of item 1 is no text"):
         judged(config, ["x"])
 
 
