@@ -119,6 +119,8 @@ class Terminal:
         out.write_line(f"next: {words.verdict(record).todo}")
         if first := next((g.id for g in record.gates if g.status not in GOOD and not all(f.ok for f in g.figures)), None):
             out.write_line(f"      how a gate decides: distill gates explain {one_line(first.split('[')[0])}")
+        if any(unquoted(g) for g in record.gates if g.status not in GOOD):
+            out.write_line(f"      every rejected row: distill show {record.batch_id} -v")
 
     def _report(self, out: pytest.TerminalReporter) -> None:
         run = self.run
@@ -143,10 +145,17 @@ def reasons(gate: GateRecord) -> list[str]:
     """Why a gate said no, five rows it said no to, and where its limits are set: lines that are safe to print."""
     lines = [f"{gate.id}: {one_line(gate.title)}", *(f"  {one_line(text)}" for text in gate.why)]
     lines += [f"    {example_text(example)}" for example in gate.examples]
+    if more := unquoted(gate):
+        lines.append(f"    … and {more:,} more")
     if gate.limits and gate.status == "failed":
         names = ", ".join(f"{name} = {'unset' if value is None else value}" for name, value in gate.limits.items())
         lines.append(f'  limits, in distill.toml under [gates."{gate.id.split("[")[0]}"]: {one_line(names)}')
     return lines
+
+
+def unquoted(gate: GateRecord) -> int:
+    """How many rows the gate said no to besides those that it quotes."""
+    return max(0, gate.rejected - len(gate.examples)) if gate.examples else 0
 
 
 def figure_text(figure: Figure) -> str:

@@ -17,6 +17,7 @@ from sealed_workspace import COLUMNS, ID, SOURCE_ROWS, Sealed, gate_record, judg
 
 from pytest_distill import ledger
 from pytest_distill.cli import main as cli
+from pytest_distill.cli import show
 from pytest_distill.contracts.run import Example
 from pytest_distill.errors import DistillError
 from pytest_distill.policy import workspace as workspaces
@@ -178,6 +179,26 @@ def test_show_quotes_rejected_rows_when_asked_to(distill: Any, tmp_path: Path) -
     words = ("show", ID, "--workspace", str(workspace.root))
     assert "s3cret" not in distill(*words).out
     assert re.search(r"rows\.jsonl:2 \(id b\) +my key is »s3cret«!", distill(*words, "-v").out)
+
+
+def test_show_lists_every_rejected_row_and_says_a_figure_once(
+    distill: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_workspace(tmp_path)
+    row = '{"instruction": "Name a noble gas.", "response": "Argon is a noble gas."}\n'
+    (tmp_path / "rows.jsonl").write_text(row * 9)
+    root = ("--workspace", str(tmp_path))
+    assert distill("ingest", str(tmp_path / "rows.jsonl"), "--id", "nine", *root).status == 0
+    done = subprocess.run([*DISTILL, "check", "nine"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "    … and 3 more\n" in done.stdout
+    assert "      every rejected row: distill show nine -v\n" in done.stdout
+    shown = distill("show", "nine", *root).out
+    assert "rejected is" not in shown  # the figure says it already
+    told = distill("show", "nine", "-v", *root).out
+    assert [int(n) for n in re.findall(r"^ ?rows\.jsonl:(\d) +same as", told, re.M)] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert "(id rows.jsonl" not in told
+    monkeypatch.setattr(show, "MOST", 1)
+    assert re.search(r"… and 2 more +\S+quarantine\.parquet", distill("show", "nine", "-v", *root).out)
 
 
 def test_what_was_judged_without_a_workspace_can_be_looked_at(
