@@ -53,6 +53,8 @@ def run_list(args: argparse.Namespace) -> None:
 
 
 def run_explain(args: argparse.Namespace) -> None:
+    import difflib
+
     from pytest_distill.cli.common import print_json, print_table
     from pytest_distill.errors import Code, DistillError
     from pytest_distill.suite.measured import measured
@@ -60,7 +62,9 @@ def run_explain(args: argparse.Namespace) -> None:
     workspace, gates = _load(args)
     gate = gates.get(args.gate)
     if gate is None:
-        raise DistillError(Code.USAGE, f"there is no gate {args.gate!r}", "`distill gates list` shows all.")
+        near = difflib.get_close_matches(args.gate, gates, n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else "`distill gates list` shows all."
+        raise DistillError(Code.USAGE, f"there is no gate {args.gate!r}", hint)
     facts = _facts(gate, workspace)
     computed = measured(gate, workspace)
     if args.json:

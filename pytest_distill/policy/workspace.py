@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pytest_distill.contracts.base import first_problem
 from pytest_distill.contracts.manifest import BATCH_ID
-from pytest_distill.errors import Code, DistillError
+from pytest_distill.errors import Code, DistillError, one_line
 from pytest_distill.policy.model import Policy
 
 POLICY_FILE = "distill.toml"
@@ -170,8 +171,23 @@ def parse(data: bytes, root: Path, *, name: str) -> Policy:
     try:
         policy = Policy.model_validate(values)
     except ValidationError as error:
-        raise DistillError(
-            Code.POLICY, f"{name}: {first_problem(error)}", "`distill gates list` shows gates and limits."
-        ) from error
+        what, hint = _unknown(error) or (first_problem(error), "`distill gates list` shows gates and limits.")
+        raise DistillError(Code.POLICY, f"{name}: {what}", hint) from error
     policy.pin(root, data)
     return policy
+
+
+def _unknown(error: ValidationError) -> tuple[str, str] | None:
+    """What is wrong and what may be meant, where the first problem is a name that the policy does not have."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] != "extra_forbidden":
+        return None
+    *tables, name = map(str, first["loc"])
+    table: Any = Policy()
+    for part in tables:
+        table = getattr(table, part, None)
+    known = list(type(table).model_fields) if isinstance(table, BaseModel) else []
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"Did you mean {', '.join(near)}?" if near else f"There is {', '.join(known)}." if known else "docs/policy.md has all."
+    what = f"[{'.'.join(tables)}] {name} does not exist" if tables else f"[{name}] does not exist"
+    return one_line(what), hint

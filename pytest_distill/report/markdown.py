@@ -96,7 +96,7 @@ def _gate(gate: GateRecord, private: Set[int], examples: int) -> list[str]:
     lines += [f"- {_example(example)}" for example in shown[:examples]]
     if len(shown) < len(gate.examples):
         held = plural(len(gate.examples) - len(shown), "example")
-        lines.append(f"- {held} not quoted here: rejected for personal data or a secret. `distill show -v` shows all")
+        lines.append(f"- {held} not quoted here: rejected for personal data or a secret. `distill show ID -v` shows all")
     if gate.limits and gate.status == "failed":
         values = ", ".join(f"{name} = {'unset' if value is None else value}" for name, value in gate.limits.items())
         table = code(f'[gates."{gate.id.split("[")[0]}"]')

@@ -67,7 +67,10 @@ def test_limits_come_from_the_policy(bench: Bench) -> None:
         ('[gates."own.fixed"]\nmax_rejected_share = 0.5', "cannot be set: this gate is fixed"),
         ('[gates."own.fixed"]\nseverity = "warn"', "cannot be set: this gate is fixed"),
         ('[gates."own.rwo"]\nlongest = 1', "names the gate 'own.rwo', which nobody declares"),
-        ("[gtaes]", "gtaes: Extra inputs are not permitted"),
+        ("[gtaes]", "distill.toml: [gtaes] does not exist. Did you mean gates?"),
+        ('[language]\nalowed = ["en"]', "[language] alowed does not exist. Did you mean allowed?"),
+        ("[language]\nx = 1", "[language] x does not exist. There is allowed, min_confidence."),
+        ('[[waivers]]\ngate = "own.row"\nreason = "r"\nwho = "w"\nexpires = 2999-01-01\nx = 1', "x does not exist"),
         ("[gates", "distill.toml is no TOML"),
         (
             '[[waivers]]\ngate = "own.rwo"\nreason = "r"\nwho = "w"\nexpires = 2999-01-01',

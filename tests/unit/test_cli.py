@@ -94,6 +94,10 @@ def test_reading_commands_give_people_a_table(distill: Any, words: list[str]) ->
         (["export", "nope", "--format", "jsonl", "--out", "out"], "ERROR [E-BATCH-NOTFOUND]: "),
         (["verify", "batches"], "ERROR [E-VERIFY]: batches is no export: "),
         (["gates", "explain", "no.gate"], "ERROR [E-USAGE]: there is no gate 'no.gate'. "),
+        (
+            ["gates", "explain", "duplicate.near"],
+            "ERROR [E-USAGE]: there is no gate 'duplicate.near'. Did you mean dupl",
+        ),
         (["list", "--workspace", "batches"], "ERROR [E-WORKSPACE]: "),
         (["list", "--now", "yesterday"], "ERROR [E-USAGE]: --now 'yesterday' is no ISO 8601 time"),
     ],

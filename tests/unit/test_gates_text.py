@@ -11,7 +11,9 @@ import pytest
 from fair_answers import FAIR
 from hypothesis import given
 from hypothesis import strategies as st
+from judging import judge
 
+from pytest_distill.gates import test_blank as blank_gate
 from pytest_distill.gates.measures.blank import blank_field, pseudo_empty
 from pytest_distill.gates.measures.encoding import encoding_fault
 from pytest_distill.gates.measures.ids import repeated_id
@@ -63,6 +65,11 @@ def test_blank_fields_are_named_and_full_ones_pass():
     assert got.to_list() == ["rejected", None]
     for answer in FAIR:
         assert blank("sft", series("p"), series(answer), instruction=series("p")).to_list() == [None]
+
+
+def test_a_rejected_row_says_that_the_field_is_blank():
+    judgement = judge(blank_gate.test_no_blank_fields, blank_field=series("chosen", None), full_text=series("a talk", "b"))
+    assert (judgement.rejected, judgement.found) == ([True, False], ["chosen is blank", None])
 
 
 @pytest.mark.parametrize(

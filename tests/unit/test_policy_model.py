@@ -86,7 +86,7 @@ def test_an_empty_file_is_the_default_policy(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[langauge]", "langauge"),
-        ("[language]\nalowed = ['en']", "language.alowed"),
+        ("[language]\nalowed = ['en']", "[language] alowed does not exist"),
         ("[language]\nallowed = ['English']", "language.allowed.0"),
         ("[language]\nmin_confidence = 1.5", "language.min_confidence"),
         ("[language]\nmin_confidence = nan", "language.min_confidence"),
