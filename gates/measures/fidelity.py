@@ -39,9 +39,16 @@ def _fault(row: dict[str, Any], calibration: FidelityCalibration, digest: str) -
         return f"no fidelity: {first_problem(error)}"
     if stored.calibration_sha256 != digest:
         return "decided by another calibration than the policy's"
+    if stored.original == stored.rephrased:
+        return f"compares the column {stored.original} with itself"
     original, rephrased = row.get(stored.original), row.get(stored.rephrased)
     if not isinstance(original, str) or not isinstance(rephrased, str):
         return f"no text in {stored.original} or {stored.rephrased}"
+    return _decided(stored, original, rephrased, calibration)
+
+
+def _decided(stored: Fidelity, original: str, rephrased: str, calibration: FidelityCalibration) -> str | None:
+    """What is wrong with the decision, taken anew."""
     own = figures(original, rephrased, stored.cosine)
     found, sure = differences(own), score(own, calibration)
     if found != stored.differences:

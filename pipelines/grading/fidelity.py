@@ -297,6 +297,8 @@ def _rejection(found: Fidelity) -> Rejection | None:
 def _pairs(parent: Batch, columns: tuple[str, str]) -> list[FidelityPair]:
     import polars as pl
 
+    if columns[0] == columns[1]:
+        raise DistillError(Code.COLUMN, f"{columns[0]} would be compared with itself", "Name two columns.")
     texts = []
     for name in columns:
         if name not in parent.column_names:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     there = "" if folder == Path.cwd() else f"cd {args.folder} && "
     shared.say(args, f"A workspace in {folder}: read distill.toml, copy gates/test_example.py, and judge the batch it came with:")
     shared.say(args, f"  {there}pytest --distill-batch={EXAMPLE}")
-    shared.say(args, "Rows of your own: distill ingest FILE --id ID")
+    shared.say(args, "Rows of your own: distill ingest FILE --id ID. gates/test_example.py judges them too, until you remove it.")
     return 0
 
 

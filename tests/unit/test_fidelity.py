@@ -246,6 +246,7 @@ ROWS = {
     row(score=0.99): "and says 0.990000",
     row(calibration_sha256="f" * 64): "another calibration",
     row(new="x", rephrased=SAME, original="gone"): "no fidelity",
+    row(original="new"): "compares the column new with itself",
     json.dumps({"text": SAID, "new": SAME}): "no fidelity",
 }
 

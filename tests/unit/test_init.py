@@ -23,7 +23,9 @@ def test_a_new_workspace_holds_what_a_newcomer_needs(tmp_path: Path, capsys: pyt
     assert {"distill.toml", "gates/test_example.py", "gold/gold.jsonl", "rows/example.jsonl", ".gitignore"} <= names
     assert "batches/example/manifest.json" in names
     assert workspace.load(tmp_path / "corpus").policy == Policy()
-    assert "pytest --distill-batch=example" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "pytest --distill-batch=example" in said
+    assert "gates/test_example.py judges them too, until you remove it" in said
 
 
 def test_its_batch_passes_at_once(tmp_path: Path) -> None:
