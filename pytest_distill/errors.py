@@ -28,6 +28,7 @@ class Code(str, Enum):
     BATCH_CORRUPT = "E-BATCH-CORRUPT"  # bytes on disk differ from the batch's own sums, or the file list does
     MANIFEST = "E-MANIFEST"  # a manifest (or another of our formats) that is malformed or of an unknown version
     MANIFEST_COMMIT = "E-MANIFEST-COMMIT"  # an atomic write or rename failed
+    IO = "E-IO"  # the system refused to read or list something: permissions, a broken disk, a folder where a file belongs
     # runs that can be resumed
     RESUME = "E-RESUME-CURSOR-MISMATCH"  # the state of a run does not fit its inputs or its files
     INDEX_MISSING = "E-INDEX-MISSING"  # the index of a run's units, or of a shard, is not there
@@ -121,6 +122,13 @@ class DistillError(Exception):
     def line(self) -> str:
         """The single line printed on stderr."""
         return f"ERROR {self}"
+
+
+def refused_by_system(error: OSError) -> DistillError:
+    """What the system refused where no other code says more: no defect of ours, so a line and no traceback."""
+    what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    said = error.strerror or str(error) or type(error).__name__
+    return DistillError(Code.IO, f"{what}: {said}" if what else said, "Check that path, its permissions and the disk.")
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 from collections.abc import Generator
@@ -44,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--distill-ray-address", metavar="HOST:PORT", help="a Ray cluster that runs already (default: a new one)")
     group.addoption("--distill-now", metavar="ISO8601", help="pin the clock, such as 2026-01-31T12:00:00Z")
     group.addoption("--distill-no-cache", action="store_true", help="compute every measure again")
+    # From `distill check`, whose 0 is a verdict: an addopts with --collect-only must not make it one.
+    group.addoption("--distill-judge", action="store_true", help=argparse.SUPPRESS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -86,15 +89,23 @@ def pin_clock(text: str) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
     """Whatever hooks of the workspace make of the exit code: where a batch was to be judged, 0 means that it passed."""
     code = yield
-    if code or not config.option.distill_batch or PASSED in config.stash or hasattr(config, "workerinput") or looks_only(config):
+    if code or not config.option.distill_batch or PASSED in config.stash or hasattr(config, "workerinput"):
         return code
+    if looks_only(config):
+        if not config.option.distill_judge:
+            return code
+        say("E-GATE-NOT-RUN", "pytest was told to show something, so no gate ran. Leave out --collect-only and its like.")
     return int(pytest.ExitCode.TESTS_FAILED)
 
 
 def refuse(text: str) -> NoReturn:
     """Our one line on stderr, and pytest's usage error without its own text."""
-    print(f"ERROR [E-USAGE]: {text}", file=sys.stderr)  # noqa: T201 - pytest would put a second "ERROR:" before it
+    say("E-USAGE", text)
     raise pytest.UsageError()
+
+
+def say(code: str, text: str) -> None:
+    print(f"ERROR [{code}]: {text}", file=sys.stderr)  # noqa: T201 - pytest would put a second "ERROR:" before it
 
 
 class LeftAlone(pytest.Module):

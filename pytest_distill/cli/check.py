@@ -23,7 +23,8 @@ def add_parser(subparsers: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import subprocess
 
-    command = [sys.executable, "-P", "-m", "pytest", f"--distill-batch={args.batch}"]
+    # Ours come last: among the arguments that are passed on, none names another batch.
+    command = [sys.executable, "-P", "-m", "pytest", *args.pytest_args, "--distill-judge", f"--distill-batch={args.batch}"]
     if args.workspace is not None:
         command.append(f"--distill-workspace={args.workspace}")
     if args.now is not None:
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         command.append(f"--distill-ray-address={args.ray_address}")
     if args.workers is not None:
         command.append(f"--distill-workers={args.workers}")
-    command += ["-q"] * args.quiet + ["-v"] * args.verbose + args.pytest_args
+    command += ["-q"] * args.quiet + ["-v"] * args.verbose
     child = subprocess.Popen(command)
     try:
         return child.wait()

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from pytest_distill import __version__
 from pytest_distill.cli.commands import COMMANDS, module_of
-from pytest_distill.errors import DistillError
+from pytest_distill.errors import DistillError, refused_by_system
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.close()
         return BROKEN_PIPE
+    except OSError as error:
+        sys.stderr.write(f"{refused_by_system(error).line()}\n")
+        return 1
     return status
 
 

@@ -20,7 +20,7 @@ STARTING = "loading; a first run compiles"
 @contextlib.contextmanager
 def scan_progress(config: pytest.Config, rows: int) -> Iterator[Progress | None]:
     """Yields the callback for the scan, or None when nobody watches. `rows` is the size of the batch."""
-    if config.option.verbose < 0 or not watched():
+    if config.getoption("verbose", 0) < 0 or not watched():
         yield None
         return
     with progress("scan", "rows", shown=True) as report:

@@ -22,7 +22,7 @@ from pytest_distill.contracts.manifest import BATCH_ID, Manifest
 from pytest_distill.contracts.run import NOT_COLLECTED, GateRecord, Rows, RunRecord, RunTimes
 from pytest_distill.engine.chosen import chosen
 from pytest_distill.engine.local import Threads
-from pytest_distill.errors import Code, DistillError
+from pytest_distill.errors import Code, DistillError, refused_by_system
 from pytest_distill.gating import fixtures, judge
 from pytest_distill.gating.collector import Collector
 from pytest_distill.gating.columns import Columns
@@ -86,7 +86,8 @@ def start(config: pytest.Config) -> None:
     """Called by the plugin when there is a batch to judge. A refusal is our one line on stderr and exit code 4."""
     try:
         _start(config)
-    except DistillError as error:
+    except (DistillError, OSError) as caught:
+        error = refused_by_system(caught) if isinstance(caught, OSError) else caught
         print(error.line(), file=sys.stderr)  # noqa: T201 - pytest would put a second "ERROR:" before it
         raise pytest.UsageError() from error
 
@@ -236,11 +237,16 @@ class Run:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Outermost: judges before anyone else hears that the session is over, and sets the exit code after they did."""
-        if not self.controller:
-            if self.keeper.ran or not hasattr(self.config, "workerinput"):
-                self.finish()
-        else:
-            self.read()
+        try:
+            if not self.controller:
+                if self.keeper.ran or not hasattr(self.config, "workerinput"):
+                    self.finish()
+            else:
+                self.read()
+        except (DistillError, OSError) as caught:  # such as a full disk: the run did not reach its end
+            self.error = refused_by_system(caught) if isinstance(caught, OSError) else caught
+            if hasattr(self.config, "workerinput"):  # a worker has no terminal of its own
+                print(self.error.line(), file=sys.stderr)  # noqa: T201
         if not hasattr(self.config, "workerinput"):
             self.report()
         result = yield

@@ -52,6 +52,9 @@ class Terminal:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         out, record = terminalreporter, self.run.record
         if record is None:
+            if self.run.error is not None:
+                out.write_line(self.run.error.line(), red=True)
+                out.write_line("distill: the run did not reach its end; nothing leaves", red=True, bold=True)
             return
         out.section(f"distill: {record.batch_id}")
         verbose = self.config.option.verbose

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pytest_distill import storage
 from pytest_distill.contracts.base import first_problem
 from pytest_distill.contracts.manifest import BATCH_ID
 from pytest_distill.errors import Code, DistillError, one_line
@@ -120,6 +121,8 @@ def _claim(folder: Path) -> Path:
             claimed.mkdir(parents=True)
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise storage.commit_error(claimed, error) from error
         else:
             return claimed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest_distill
 from pytest_distill import storage
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.suite.declared import suite_folder
+from pytest_distill.suite.declared import gate_files, suite_folder
 
 # Folders of a workspace whose Python is not part of the gates: data, state, environments.
 _SKIPPED = {"batches", ".distill", ".venv", "venv", "node_modules", "__pycache__", ".git", "site-packages", "exports"}
@@ -53,7 +53,8 @@ def workspace_code(workspace: Workspace) -> list[tuple[str, Path]]:
     """The workspace's own Python. Without a workspace (a file judged ad hoc) there is none."""
     if workspace.implicit:
         return []
-    found: list[tuple[str, Path]] = []
+    # Gates count wherever they lie below gates/, which may be a link, and whatever their folders are called.
+    found = {path.relative_to(workspace.root).as_posix(): path for path in gate_files(workspace.gates)}
     stack = [workspace.root]
     while stack:
         for path in sorted(stack.pop().iterdir()):
@@ -61,8 +62,8 @@ def workspace_code(workspace: Workspace) -> list[tuple[str, Path]]:
                 if path.name not in _SKIPPED and not (path / "pyvenv.cfg").exists():
                     stack.append(path)
             elif path.suffix == ".py":
-                found.append((path.relative_to(workspace.root).as_posix(), path))
-    return found
+                found[path.relative_to(workspace.root).as_posix()] = path
+    return list(found.items())
 
 
 @cache

@@ -224,6 +224,23 @@ def test_what_is_edited_afterwards_does_not_leave(sealed: Path) -> None:
     assert refused(sealed, SEALED) is None
 
 
+@pytest.mark.parametrize("folder", ["exports", "batches", "linked"])
+def test_gates_count_whatever_their_folder_is_called(ws: Path, folder: str) -> None:
+    """Such folders of a workspace hold no gates. Below gates/ they do, and what was judged there is edited afterwards."""
+    gates = ws / "gates" / folder
+    if folder == "linked":
+        gates = ws.parent / "elsewhere"
+        (ws / "gates").rename(gates)
+        (ws / "gates").symlink_to(gates)
+    else:
+        gates.mkdir()
+        (ws / "gates/test_own.py").rename(gates / "test_own.py")
+    ended = run(ws, SEALED)
+    assert ended.seals, ended.output
+    edit(gates / "test_own.py", "at_least=3", "at_least=2")
+    assert refused(ws, SEALED) == Code.SEAL_STALE
+
+
 def test_a_seal_of_another_batch(sealed: Path) -> None:
     runs = sealed / ".distill" / "runs"
     shutil.copy(runs / SEALED / "000001" / "seal.json", runs / LEAKING / "000001")
