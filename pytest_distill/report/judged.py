@@ -149,9 +149,11 @@ class Judged:
 def load(workspace: Workspace, batch_id: str, run: int | None = None) -> Judged:
     """The newest run of a batch, or run number `run`.
 
-    Raises E-BATCH-NOTFOUND when there is no such run, E-UNSEALED when the batch was never judged.
+    Raises E-BATCH-NOTFOUND when there is no such batch or run, E-UNSEALED when the batch was never judged.
     """
     place = workspace.batch_folder(batch_id)  # refuses what is no id
+    if not workspace.run_folders(batch_id):
+        open_batch(place)  # a batch that is not there cannot be judged either
     folder = newest_run(workspace, batch_id) if run is None else workspace.runs / batch_id / f"{run:06d}"
     if not (folder / EVIDENCE).is_file():
         have = ", ".join(str(int(path.name)) for path in workspace.run_folders(batch_id)) or "none"

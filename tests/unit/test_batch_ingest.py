@@ -320,6 +320,9 @@ def test_when_no_row_is_kept_nothing_is_written_and_the_first_reasons_are_told(w
     message = refused(Code.SOURCE, workspace, lines({"prompt": "p"}, b"nonsense"), kind="sft")
     assert "none of 2 rows could be kept: 1 missing_field, 1 malformed_json" in message
     assert "rows.jsonl, line 1: has no 'instruction' (it has 'prompt')" in message
+    assert message.endswith("Nothing was written. Rename columns, such as --map response=YOURS.")
+    assert "--map" not in refused(Code.SOURCE, workspace, lines({"instruction": "q", "response": 3}), kind="sft")
+    assert ".json for an array and .jsonl for lines" in refused(Code.SOURCE, workspace, lines([1]), kind="sft")
 
 
 @pytest.mark.parametrize(("name", "data"), [("e.json", b"[]"), ("e.csv", b"text\n"), ("e.jsonl", b"\n")])

@@ -90,6 +90,7 @@ def test_reading_commands_give_people_a_table(distill: Any, words: list[str]) ->
     ("words", "line"),
     [
         (["show", "nope"], "ERROR [E-BATCH-NOTFOUND]: no batch at "),
+        (["report", "nope"], "ERROR [E-BATCH-NOTFOUND]: no batch at "),
         (["show", "../x"], "ERROR [E-USAGE]: '../x' is no batch id. "),
         (["export", "nope", "--format", "jsonl", "--out", "out"], "ERROR [E-BATCH-NOTFOUND]: "),
         (["verify", "batches"], "ERROR [E-VERIFY]: batches is no export: "),
@@ -116,6 +117,10 @@ def test_a_refusal_is_one_line_on_stderr(distill: Any, words: list[str], line: s
 def test_wrong_usage_is_two(distill: Any, words: list[str]) -> None:
     told = distill(*words)
     assert (told.status, told.out) == (2, "")
+
+
+def test_a_number_that_is_none_is_told_in_words(distill: Any) -> None:
+    assert distill("sample", ID, "-n", "many").err.endswith("argument -n: 'many' is no number from 1 on\n")
 
 
 def test_options_stand_before_or_behind_the_command(

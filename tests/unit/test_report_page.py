@@ -157,8 +157,11 @@ def test_a_run_that_is_not_there_is_refused(run: Sealed) -> None:
         judged.load(run.workspace, run.batch.id, 9)
     with pytest.raises(DistillError, match="is no batch id"):
         judged.load(run.workspace, "../demo")
-    with pytest.raises(DistillError, match="never judged"):
+    with pytest.raises(DistillError, match="no batch at"):
         judged.load(run.workspace, "other")
+    write_batch(run.workspace.batches / "unjudged")
+    with pytest.raises(DistillError, match="never judged"):
+        judged.load(run.workspace, "unjudged")
 
 
 def test_each_row_is_lost_once(run: Sealed) -> None:
@@ -413,5 +416,5 @@ def test_the_command_prints_markdown_or_writes_it(run: Sealed, report: Any) -> N
 def test_the_command_refuses_what_is_not_there(report: Any) -> None:
     status, _, err = report("nothing")
     assert status == 1
-    assert err.startswith("ERROR [E-UNSEALED]: the batch nothing was never judged")
+    assert err.startswith("ERROR [E-BATCH-NOTFOUND]: no batch at ")
     assert report("demo", "--run", "7")[2].startswith("ERROR [E-BATCH-NOTFOUND]")

@@ -16,7 +16,8 @@ from pytest_distill.batch.ingest.formats import format_of, records
 from pytest_distill.batch.ingest.kinds import INGESTED_KINDS, RowCheck, check_mapping, infer
 from pytest_distill.batch.ingest.records import Malformed, Record
 from pytest_distill.batch.write import BatchWriter
-from pytest_distill.contracts.manifest import Authorization, CostClass, How, Manifest
+from pytest_distill.contracts.manifest import REQUIRED_COLUMNS, Authorization, CostClass, How, Manifest
+from pytest_distill.contracts.quarantine import Reason
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy.workspace import Workspace
 
@@ -93,7 +94,7 @@ def ingest(
                 _take(opened.records, writer, check, validate, name, told)
                 writer.end_source(sha256=opened.source.sha256, size=opened.source.consumed)
             if not writer.rows:
-                raise _nothing_kept(writer, told)
+                raise _nothing_kept(writer, told, kind)
             if check.unseen:
                 missing = sorted(check.unseen)[0]
                 raise DistillError(
@@ -260,12 +261,16 @@ def _cost(declared: Cost, justification: str | None, authorized_by: str | None) 
     }
 
 
-def _nothing_kept(writer: BatchWriter, told: Sequence[str]) -> DistillError:
+def _nothing_kept(writer: BatchWriter, told: Sequence[str], kind: str) -> DistillError:
     if not writer.rejected:
         return DistillError(Code.SOURCE, "there is no row in what was read", "Nothing was written.")
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in writer.reasons.most_common())
     first = "; ".join(told)
-    hint = "Nothing was written. Rename columns with --map response=output; read a .json array or .jsonl lines by its name."
+    hints = {
+        Reason.MISSING_FIELD: f"Rename columns, such as --map {REQUIRED_COLUMNS[kind][-1]}=YOURS.",
+        Reason.NOT_AN_OBJECT: "A row is a JSON object; name the file by what it is, .json for an array and .jsonl for lines.",
+    }
+    hint = " ".join(["Nothing was written.", *(text for reason, text in hints.items() if reason.value in writer.reasons)])
     return DistillError(Code.SOURCE, f"none of {writer.rejected:,} rows could be kept: {reasons}. First: {first}", hint)
 
 
