@@ -101,6 +101,26 @@ def test_what_the_meters_say_counts_and_not_what_the_manifest_claims(bench: Benc
     assert "cost classes used above the declared low" in ended.why("bulk.cost")
 
 
+def test_a_frontier_model_that_nothing_metered_fails_whatever_was_authorized(bench: Bench) -> None:
+    bench.policy('[[models]]\nname = "big"\ntier = "frontier"\npurposes = ["gold_set"]\n')
+    authorized = {
+        "cost_class": {"declared": "high", "used": "high"}, "justification": "the local model cannot write Basque",
+        "authorization": {"by": "Ada", "date": "2026-01-31"},
+    }  # fmt: skip
+    usage = {"calls": 3, "tokens_read": 40, "tokens_written": 9}
+    for model, said in (({"usage": usage}, ""), ({}, "frontier models that nothing metered is 1, allowed is == 0")):
+        how = {"pipeline": "own:rows", "models": [{"name": "big", "revision": "1", "purpose": "gold_set", **model}]}
+        declare(bench, 12, origin="generated", how=how, **authorized)
+        assert bench.judge("-k", "bulk").why("bulk.cost") == said
+
+
+def test_a_cost_class_above_low_wants_its_reason(bench: Bench) -> None:
+    declare(bench, 12, cost_class={"declared": "med"})
+    assert bench.judge("-k", "bulk").why("bulk.cost") == "justifications that are missing is 1, allowed is == 0"
+    declare(bench, 12, cost_class={"declared": "med"}, justification="rows for the gold set")
+    assert bench.judge("-k", "bulk").status("bulk.cost") == "passed"
+
+
 @pytest.mark.parametrize(
     ("change", "missing"),
     [

@@ -119,6 +119,7 @@ def same(name: str, other: str, end: str = "") -> Any:
         ("export-sft", SFT, lambda judged: turned_away(status="kept")(judged), "kept records whose score is not"),
         ("export-rag", RAG, set_to(source_category="rejected"), "documents that are not accepted"),
         ("export-rag", RAG, set_to(source_category="needs_human_review"), "documents that are not accepted"),
+        ("export-rag", RAG, turned_away(status="kept"), "kept records whose score is not"),
         ("export-preference", PAIRS, same("rejected_run_id", "chosen_run_id"), "pairs of a run with itself"),
         ("export-preference", PAIRS, same("rejected", "chosen", " "), "pairs of one text"),
         ("export-preference", PAIRS, lambda judged: judged.samples.extend(judged.samples * 5), "most pairs of one task"),
