@@ -73,12 +73,17 @@ def _unfinished(answer: str) -> str | None:
         return last.strip()
     code = _CODE_LINE.search(text) is not None
     if _COLON_END.search(text) and not _SHORTCODE.search(text) and not code:
-        return last[-40:]
+        return _end(last)
     if len(text) < LONG or code:
         return None
     if _HYPHEN_END.search(text) or (_OPEN_END.search(text) and not _CLOSING.search(text)):
-        return last[-40:]
+        return _end(last)
     return _open_bracket(last)
+
+
+def _end(line: str) -> str:
+    """Its last words."""
+    return line if len(line) <= 40 else line[-40:].partition(" ")[2] or line[-40:]
 
 
 def _is_list_mark(text: str, mark: str) -> bool:

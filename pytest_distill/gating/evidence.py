@@ -203,6 +203,9 @@ def examples(population: Population, mask: pl.Series, found: pl.Series | None, t
 
 def excerpt(text: str, piece: str | None) -> tuple[str, int | None, int | None]:
     """`piece` in its surroundings, and where it stands in the excerpt; the text's beginning when there is no piece."""
+    if piece and piece == text:  # what was found is all there is to show
+        shown = text[: 2 * CONTEXT]
+        return shown if shown == text else f"{shown}…", 0, len(shown)
     piece = piece[: 2 * CONTEXT] if piece else piece  # a piece can be a whole document; an example shows its beginning
     at = text.find(piece) if piece else -1
     if at < 0 or piece is None:

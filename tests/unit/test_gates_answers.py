@@ -103,6 +103,12 @@ def test_a_generators_own_word_counts_unless_the_text_was_trimmed():
     assert ending("Paris", hit_token_limit=pl.Series([None], dtype=pl.Boolean)) is None
 
 
+def test_the_end_that_is_shown_is_whole_words():
+    said = "This is how to write the information in your profile, one line for each:"
+    assert ending(said) == "in your profile, one line for each:"
+    assert ending("word " * 40 + "x" * 60 + "-") == "x" * 39 + "-"
+
+
 # --- runaway ---
 
 

@@ -158,6 +158,11 @@ def test_an_excerpt_is_never_long_and_never_loses_what_was_found(text: str, piec
     assert not piece or piece[:120] in shown
 
 
+def test_a_piece_without_surroundings_is_no_surrounding_of_its_own() -> None:
+    assert excerpt("x" * 200, "x" * 200) == ("x" * 120 + "…", 0, 120)
+    assert excerpt("short", "short") == ("short", 0, 5)
+
+
 def test_limits_are_read_and_never_written() -> None:
     limits = Limits("own.gate", {"bound": 3})
     assert limits.bound == 3
