@@ -87,6 +87,15 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, canonical_json(value))
 
 
+def move(source: Path, target: Path) -> None:
+    """Gives a file that stands already its name, durably, in place of what has it."""
+    try:
+        source.replace(target)
+        fsync_folder(target.parent)
+    except OSError as error:
+        raise commit_error(target, error) from error
+
+
 def create_private(path: Path, data: bytes) -> None:
     """A new file that only its owner can read. Loses the race kindly: who comes second leaves the first one's file alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from pytest_distill import ledger, storage
@@ -26,16 +29,11 @@ def begin(workspace: Workspace, batch: Batch) -> Inspection:
     """
     rows = draw(batch.sha256, batch.rows, sampling_plan(workspace, batch).rows)
     path = workspace.inspection(batch.id)
-    if not path.is_file():
+    # Where nothing can be written nobody writes meanwhile, and a lock file could not be made.
+    with storage.locked(path) if os.access(path.parent, os.W_OK) else nullcontext():
+        found = _stored(workspace, batch.id, batch.sha256)
+    if found is None:
         return Inspection(batch=batch.id, batch_sha256=batch.sha256, rows=rows)
-    data = path.read_bytes()
-    found = Inspection.from_bytes(data, name=str(path))
-    if found.batch_sha256 != batch.sha256 or found.batch != batch.id:
-        raise DistillError(Code.BATCH_CORRUPT, f"{path} is about other bytes of that name", "Put it away and inspect again.")
-    if storage.sha256_bytes(data) not in _entered(workspace, batch.id):
-        raise DistillError(
-            Code.LEDGER, f"{path} is not what the ledger says was decided", "Put it away and inspect again: it was edited."
-        )
     decided = {decision.row for decision in found.decisions}
     return found.model_copy(update={"rows": tuple(sorted({*rows, *decided}))})
 
@@ -47,38 +45,80 @@ def sampling_plan(workspace: Workspace, batch: Batch) -> SamplingPlan:
 
 
 def record(workspace: Workspace, inspection: Inspection, decisions: Sequence[Decision]) -> Inspection:
-    """Adds decisions, a later one in place of an earlier one about the same row: one ledger line, then the record, whole.
+    """Adds decisions, a later one in place of an earlier one about the same row, to what is on disk: others inspect too.
 
-    A kill between the two leaves a line about a record that is not there; the row is still open and is asked for again.
+    What another one said since `inspection` was read is kept; a "good" takes no "bad" or "unsure" back that its author never saw.
     """
     if not decisions:
         return inspection
-    latest = {decision.row: decision for decision in (*inspection.decisions, *decisions)}
-    ordered = [latest[row].model_dump() for row in sorted(latest)]
-    grown = Inspection.model_validate({**inspection.model_dump(), "decisions": ordered})
-    return _keep(workspace, grown, decisions[-1].who)
+    seen = {decision.row: decision for decision in inspection.decisions}
+    with storage.locked(workspace.inspection(inspection.batch)):
+        now = _stored(workspace, inspection.batch, inspection.batch_sha256) or inspection
+        latest = {decision.row: decision for decision in now.decisions}
+        for decision in decisions:
+            other = latest.get(decision.row)
+            unseen = other is not None and other != seen.get(decision.row) and other.judgement != "good"
+            if not (unseen and decision.judgement == "good"):
+                latest[decision.row] = decision
+        return _keep(workspace, inspection, latest, decisions[-1].who)
 
 
 def withdraw(workspace: Workspace, inspection: Inspection, row: int, *, who: str) -> Inspection:
-    """Takes back what was said of a row: it is open again. One ledger line, then the record; that it was said stays there."""
-    left = tuple(decision for decision in inspection.decisions if decision.row != row)
-    return _keep(workspace, inspection.model_copy(update={"decisions": left}), who)
+    """Takes back what was said of a row: it is open again. One ledger line, then the record; that it was said stays there.
+
+    What another one said of it since `inspection` was read stays.
+    """
+    seen = {decision.row: decision for decision in inspection.decisions}
+    with storage.locked(workspace.inspection(inspection.batch)):
+        now = _stored(workspace, inspection.batch, inspection.batch_sha256) or inspection
+        latest = {decision.row: decision for decision in now.decisions}
+        if latest.get(row) == seen.get(row):
+            latest.pop(row, None)
+        return _keep(workspace, inspection, latest, who)
 
 
-def _keep(workspace: Workspace, grown: Inspection, who: str) -> Inspection:
+def _keep(workspace: Workspace, inspection: Inspection, decisions: dict[int, Decision], who: str) -> Inspection:
+    """The record under another name, its ledger line, then its own name: whatever a kill leaves, the ledger says which counts."""
+    rows = tuple(sorted({*inspection.rows, *decisions}))
+    ordered = [decisions[row].model_dump() for row in sorted(decisions)]
+    grown = Inspection.model_validate({**inspection.model_dump(), "rows": rows, "decisions": ordered})
+    path = workspace.inspection(grown.batch)
+    grown.write(_next(path))
     ledger.append(
         workspace.ledger, EVENT, batch=grown.batch, who=who, sha256=storage.sha256_bytes(grown.to_bytes()),
         rows=len(grown.rows),
         good=grown.count("good"), bad=grown.count("bad"), unsure=grown.count("unsure"), open=len(grown.open),
     )  # fmt: skip
-    grown.write(workspace.inspection(grown.batch))
+    storage.move(_next(path), path)
     return grown
 
 
-def _entered(workspace: Workspace, batch_id: str) -> set[str]:
-    """The digests of every record of that batch that the ledger knows."""
+def _next(path: Path) -> Path:
+    return path.with_name(f"{path.name}.next")
+
+
+def _stored(workspace: Workspace, batch_id: str, batch_sha256: str) -> Inspection | None:
+    """The record that the ledger entered last; None where there is none. An older one would bring back what was said before.
+
+    Raises E-MANIFEST when the record on disk is none, E-BATCH-CORRUPT when it is about other bytes, E-LEDGER when it is not what
+    was entered.
+    """
+    path = workspace.inspection(batch_id)
+    if not path.is_file() and not _next(path).is_file():
+        return None
+    found = Inspection.load(path) if path.is_file() else None
+    if found is not None and (found.batch, found.batch_sha256) != (batch_id, batch_sha256):
+        raise DistillError(Code.BATCH_CORRUPT, f"{path} is about other bytes of that name", "Put it away and inspect again.")
     lines = ledger.entries(workspace.ledger)
-    return {str(e.facts.get("sha256")) for e in lines if e.event == EVENT and e.batch == batch_id}
+    entered = [entry.facts.get("sha256") for entry in lines if entry.event == EVENT and entry.batch == batch_id]
+    for file in (path, _next(path)):
+        if file.is_file() and [storage.sha256_file(file)] == entered[-1:]:
+            return Inspection.load(file)
+    if found is None:  # the first decision was never entered
+        return None
+    raise DistillError(
+        Code.LEDGER, f"{path} is not what the ledger says was decided last", "Put it away and inspect again: it was edited."
+    )
 
 
 def rows_at(batch: Batch, positions: Sequence[int]) -> Iterator[dict[str, Any]]:

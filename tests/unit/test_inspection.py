@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from sealed_workspace import ID, write_batch
 from strategies import SHA
 
-from pytest_distill import clock, ledger
+from pytest_distill import clock, ledger, storage
 from pytest_distill.cli import main as cli
 from pytest_distill.contracts.inspection import Decision, Inspection, draw
 from pytest_distill.errors import Code, DistillError
 from pytest_distill.policy import workspace as workspaces
-from pytest_distill.release.inspection import begin, record
+from pytest_distill.release.inspection import begin, record, withdraw
 
 NOW = "2026-01-31T12:00:00Z"
 PERSON = {"verifier": None, "seconds": None}
@@ -97,13 +97,52 @@ def test_a_record_of_other_bytes_is_refused(inspected):
     assert caught.value.code is Code.BATCH_CORRUPT
 
 
-def test_a_kill_between_ledger_and_record_leaves_the_row_open(inspected, monkeypatch):
+def test_a_kill_before_the_ledger_leaves_the_row_open(inspected, monkeypatch):
     workspace, batch = inspected
-    monkeypatch.setattr(Inspection, "write", lambda self, path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(ledger, "append", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         record(workspace, begin(workspace, batch), [decision(0)])
     monkeypatch.undo()
     assert 0 in begin(workspace, batch).open
+    found = record(workspace, begin(workspace, batch), [decision(1)])
+    assert begin(workspace, batch) == found
+
+
+@pytest.mark.parametrize("before", [(), (0, 1)], ids=["the first", "a later one"])
+def test_a_kill_after_the_ledger_loses_no_decision(inspected, monkeypatch, before):
+    workspace, batch = inspected
+    record(workspace, begin(workspace, batch), [decision(row) for row in before])
+    monkeypatch.setattr(storage, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        record(workspace, begin(workspace, batch), [decision(0, "bad", "wrong")])
+    monkeypatch.undo()
+    assert begin(workspace, batch).count("bad") == 1
+    assert record(workspace, begin(workspace, batch), [decision(2)]).count("bad") == 1
+
+
+def test_an_older_record_that_was_put_back_is_refused(inspected):
+    workspace, batch = inspected
+    found = record(workspace, begin(workspace, batch), [decision(0)])
+    kept = workspace.inspection(ID).read_bytes()
+    record(workspace, found, [decision(0, "bad", "wrong after all")])
+    workspace.inspection(ID).write_bytes(kept)
+    with pytest.raises(DistillError) as caught:
+        begin(workspace, batch)
+    assert caught.value.code is Code.LEDGER
+
+
+def test_two_who_inspect_at_once_lose_nothing_that_the_other_said(inspected):
+    workspace, batch = inspected
+    ada = ben = begin(workspace, batch)
+    ada = record(workspace, ada, [decision(0, "bad", "wrong"), decision(1)])
+    ben = record(workspace, ben, [decision(2, who="Ben")])
+    ben = record(workspace, ben, [decision(0, "unsure", "odd", who="Ben")])
+    ada = record(workspace, ada, [decision(3)])
+    assert [d.judgement for d in begin(workspace, batch).decisions] == ["unsure", "good", "good", "good"]
+    late = record(workspace, ada.model_copy(update={"decisions": ()}), [decision(0, who="Eve")])
+    assert late.decisions[0].judgement == "unsure", "a good takes no defect back that its author never saw"
+    assert withdraw(workspace, ada.model_copy(update={"decisions": ()}), 1, who="Eve").decisions[1].row == 1
+    assert record(workspace, begin(workspace, batch), [decision(0, who="Eve")]).count("unsure") == 0
 
 
 def told(capsys, *words):
