@@ -1,5 +1,7 @@
 """Answers that repeat themselves."""
 
+from typing import Any
+
 import polars as pl
 
 from pytest_distill import gate
@@ -39,16 +41,31 @@ from pytest_distill.measuring.candidates import examined
 def test_repetition(quality, quarantine, limits, answer_text):
     """Answers do not repeat themselves."""
     figure = quality.struct.field
-    over = [
-        figure(name) > getattr(limits, f"max_{name}")
+    bounds = {
+        name: getattr(limits, f"max_{name}")
         for name in (
             "repeated_lines", "duplicate_paragraphs", "duplicate_line_chars", "duplicate_paragraph_chars",
             "top_2", "top_3", "top_4", "duplicate_5", "duplicate_6", "duplicate_7", "duplicate_8", "duplicate_9", "duplicate_10",
         )
-    ]  # fmt: skip
+    }  # fmt: skip
+    over = [figure(name) > bound for name, bound in bounds.items()]
     words, loop = figure("words"), figure("loop")
     gopher = pl.select(pl.any_horizontal(*over)).to_series() & (words >= limits.min_words)
     looping = (loop >= limits.min_loop_words) & (loop > limits.max_loop_share * words)
     thrice = (words >= limits.min_words_short) & (figure("duplicate_5") > limits.max_duplicate_5_short)
     mask = gopher | looping | thrice
-    quarantine(mask, found=examined(repeated_piece, mask, answer_text), text=answer_text)
+    why = _exceeded(quality, mask, bounds, limits)
+    quarantine(mask, found=examined(repeated_piece, mask, answer_text), text=answer_text, why=why)
+
+
+def _exceeded(quality: pl.Series, mask: pl.Series, bounds: dict[str, float], limits: Any) -> pl.Series:
+    """The first limit that each rejected row is over, with its figure; none is worked out for rows that stay."""
+    rows, long = mask.arg_true(), pl.col("words") >= limits.min_words
+    told = [
+        pl.when(long & (pl.col(name) > bound)).then(pl.format(f"max_{name} = {bound}, here {{}}", pl.col(name).round(3)))
+        for name, bound in bounds.items()
+    ]
+    looping = (pl.col("loop") >= limits.min_loop_words) & (pl.col("loop") > limits.max_loop_share * pl.col("words"))
+    short = pl.when(looping).then(pl.lit("max_loop_share")).otherwise(pl.lit("max_duplicate_5_short"))
+    found = quality.gather(rows).struct.unnest().select(pl.coalesce(*told, short)).to_series()
+    return pl.repeat(None, len(mask), dtype=pl.String, eager=True).scatter(rows, found)

@@ -40,6 +40,7 @@ class Evidence:
     used: set[str] = field(default_factory=set)
     mask: pl.Series | None = None
     found: pl.Series | None = None
+    why: pl.Series | None = None
     examples: list[Example] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -136,12 +137,20 @@ class Quarantine:
     mask   Series of bool over all rows of the batch, True = reject; a null is an error, because "cannot tell" is "no"
     found  optional Series of str: the offending piece of each rejected row
     text   optional Series of str: where it was found; examples show the piece marked in its surroundings
+    why    optional Series of str: which of several limits it is over, or by how much
     """
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
 
-    def __call__(self, mask: pl.Series, *, found: pl.Series | None = None, text: pl.Series | None = None) -> None:
+    def __call__(
+        self,
+        mask: pl.Series,
+        *,
+        found: pl.Series | None = None,
+        text: pl.Series | None = None,
+        why: pl.Series | None = None,
+    ) -> None:
         evidence, rows = self._evidence, len(self._evidence.population.all)
         if evidence.gate.kind != "row":
             raise DistillError(
@@ -158,12 +167,12 @@ class Quarantine:
             raise DistillError(
                 Code.MASK, f"{evidence.gate.id}: the mask is null for {nulls} rows: cannot tell", "Decide with fill_null(True)."
             )
-        for name, series in (("found", found), ("text", text)):
+        for name, series in (("found", found), ("text", text), ("why", why)):
             if series is not None and (not isinstance(series, pl.Series) or series.dtype != pl.String or len(series) != rows):
                 raise DistillError(Code.MASK, f"{evidence.gate.id}: {name} is no Series of {rows} strings")
-        evidence.mask, evidence.found = mask.rename("mask"), found
+        evidence.mask, evidence.found, evidence.why = mask.rename("mask"), found, why
         self._bound(int(mask.sum()), rows)
-        evidence.examples.extend(examples(evidence.population, mask, found, text))
+        evidence.examples.extend(examples(evidence.population, mask, found, text, why))
 
     def _bound(self, rejected: int, rows: int) -> None:
         limits, share = self._evidence.limits, self._evidence.limits.get("max_rejected_share")
@@ -176,8 +185,10 @@ class Quarantine:
             self._evidence.add("rows rejected", rejected, bound, "rows")
 
 
-def examples(population: Population, mask: pl.Series, found: pl.Series | None, text: pl.Series | None) -> list[Example]:
-    """The first rejected rows, each with its position and the text around what was found."""
+def examples(
+    population: Population, mask: pl.Series, found: pl.Series | None, text: pl.Series | None, why: pl.Series | None = None
+) -> list[Example]:
+    """The first rejected rows, each with its position, why, and the text around what was found."""
     rows = mask.arg_true().head(EXAMPLES).to_list()
     if not rows:
         return []
@@ -187,15 +198,16 @@ def examples(population: Population, mask: pl.Series, found: pl.Series | None, t
         piece = found[row] if found is not None else None
         whole = text[row] if text is not None else (piece or "")
         snippet, start, end = excerpt(whole or "", piece)
+        reason = f"{why[row][: 2 * CONTEXT]} | " if why is not None and why[row] else ""
         shown.append(
             Example(
                 row=row,
                 id=str(population.ids[row]),
                 source=population.sources[places[SOURCE_COLUMN][row]],
                 line=places[LINE_COLUMN][row],
-                text=snippet,
-                start=start,
-                end=end,
+                text=reason + snippet,
+                start=None if start is None else len(reason) + start,
+                end=None if end is None else len(reason) + end,
             )
         )
     return shown

@@ -27,7 +27,8 @@ def write_quarantine(folder: Path, keeper: Keeper) -> str:
     columns: dict[str, list[object]] = {name: [] for name in QUARANTINE_SCHEMA.names}
     for row, gate_id in entries:
         gate = found[gate_id].seen
-        piece = gate.evidence.found[row] if gate.evidence is not None and gate.evidence.found is not None else None
+        given = (gate.evidence.why, gate.evidence.found) if gate.evidence is not None else ()
+        piece = " | ".join(series[row] for series in given if series is not None and series[row])
         columns["by"].append(gate_id)
         columns["reason"].append(gate.gate.rejects)
         columns["row"].append(row)

@@ -165,3 +165,23 @@ def test_a_batch_without_rows_is_a_no(bench: Bench) -> None:
     assert ended.record.verdict == "FAILED"
     assert "it saw no row" in ended.why("zero.batch")
     assert "empty has no rows: there is nothing to judge" in ended.why("zero.row")
+
+
+def test_why_stands_before_what_is_quoted_and_in_the_quarantine(bench: Bench) -> None:
+    bench.gates("""
+        @gate("row.why", rejects="why")
+        def test_why(response, quarantine):
+            first = pl.select(pl.int_range(len(response)) == 0).to_series()
+            found = response.str.slice(2, 3)
+            quarantine(first, found=found, text=response, why=pl.Series(["over the bound"] * len(response)))
+    """)
+    ended = bench.judge()
+    (example,) = ended.gate("row.why").examples
+    assert example.text.startswith("over the bound | ")
+    assert example.start is not None
+    assert example.start >= len("over the bound | ")
+    piece = example.text[example.start : example.end]
+    assert ended.folder is not None
+    (row,) = pq.read_table(ended.folder / "quarantine.parquet").to_pylist()
+    assert row["message"].endswith(f"over the bound | {piece}".strip())
+    assert f"over the bound | {example.text[17 : example.start]}»{piece}«" in ended.out

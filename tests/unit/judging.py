@@ -14,6 +14,7 @@ import polars as pl
 class Judgement:
     rejected: list[bool] = field(default_factory=list)
     found: list[str | None] = field(default_factory=list)
+    why: list[str | None] = field(default_factory=list)
     figures: dict[str, tuple[float, dict[str, float]]] = field(default_factory=dict)
 
 
@@ -22,13 +23,17 @@ def judge(gate: Callable[..., None], *, limits: dict[str, Any] | None = None, **
     (mark,) = (m for m in gate.pytestmark if m.name == "gate")
     judgement = Judgement()
 
-    def quarantine(mask: pl.Series, *, found: pl.Series | None = None, text: pl.Series | None = None) -> None:
+    def quarantine(
+        mask: pl.Series, *, found: pl.Series | None = None, text: pl.Series | None = None, why: pl.Series | None = None
+    ) -> None:
         assert mask.dtype == pl.Boolean
         assert mask.null_count() == 0
         assert text is None or len(text) == len(mask)
         assert found is None or len(found) == len(mask)
+        assert why is None or len(why) == len(mask)
         judgement.rejected = mask.to_list()
         judgement.found = [] if found is None else found.to_list()
+        judgement.why = [] if why is None else why.to_list()
 
     def require(name: str, value: float, **bounds: float) -> None:
         judgement.figures[name] = (value, bounds)

@@ -113,6 +113,10 @@ def test_what_repeats_is_shown() -> None:
     texts = pl.Series(["A word of warning to all.\nfine\nA word of warning to all.\n" * 20, PROSE])
     judgement = judge(repetition_gate.test_repetition, quality=declaration(quality).function(texts), answer_text=texts)
     assert judgement.found == ["A word of warning to all.", None]
+    assert judgement.why == ["max_repeated_lines = 0.3, here 0.967", None]
+    short = pl.Series(["no no no no no no no no no no no no no", "One two three four five six seven eight nine ten. " * 3])
+    judgement = judge(repetition_gate.test_repetition, quality=declaration(quality).function(short), answer_text=short)
+    assert judgement.why == ["max_loop_share", "max_duplicate_5_short"]
     assert repeated_piece("no no no maybe") == "no"
     assert repeated_piece("all different words") is None
 
