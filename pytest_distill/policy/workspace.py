@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pytest_distill import storage
+from pytest_distill import ledger, storage
 from pytest_distill.contracts.base import first_problem
 from pytest_distill.contracts.manifest import BATCH_ID
 from pytest_distill.errors import Code, DistillError, one_line
@@ -93,8 +93,11 @@ class Workspace:
         return _numbered(self.runs / batch_id)
 
     def new_run_folder(self, batch_id: str) -> Path:
-        """Makes the folder of the next run that judges a batch."""
-        return _claim(self.runs / batch_id)
+        """Makes the folder of the next run that judges a batch. A number that the ledger knows is not given again, though its
+        folder was pruned or removed. Raises E-LEDGER."""
+        about = [e for e in ledger.entries(self.ledger) if e.batch == batch_id and e.event in ("verdict", "pruned")]
+        known = [int(run) for e in about if RUN_FOLDER.fullmatch(run := str(e.facts.get("run")))]
+        return _claim(self.runs / batch_id, after=max(known, default=0))
 
     def receipts_folders(self) -> list[Path]:
         """The folders of all runs of stages, oldest first."""
@@ -111,10 +114,10 @@ def _numbered(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if RUN_FOLDER.fullmatch(p.name)), key=lambda p: int(p.name))
 
 
-def _claim(folder: Path) -> Path:
+def _claim(folder: Path, *, after: int = 0) -> Path:
     """The next number's folder. Making it claims the number, so two that start at once get two."""
     last = _numbered(folder)
-    number = int(last[-1].name) + 1 if last else 1
+    number = max(after, int(last[-1].name) if last else 0) + 1
     while True:
         claimed = folder / f"{number:06d}"
         try:

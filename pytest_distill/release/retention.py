@@ -89,12 +89,17 @@ def removed(workspace: Workspace) -> list[str]:
     """Batches and gate results that the ledger knows, that have to stay, and that somebody removed: where, and until when."""
     today = clock.now().date()
     entries = ledger.entries(workspace.ledger)
-    pruned = {str(entry.facts["where"]) for entry in entries if entry.event == "pruned"}
+    pruned: set[str] = set()
+    for entry in entries:  # in their order: what was pruned and made again is there again
+        if entry.event == "pruned":
+            pruned.add(str(entry.facts["where"]))
+        else:
+            pruned.discard(str(entry.facts.get("where")))
     years = workspace.policy.retention
     held: dict[str, tuple[str, dt.date | None]] = {}
     for batch, about in _by_batch(entries).items():
         folder = workspace.batch_folder(batch).relative_to(workspace.root).as_posix()
-        if any(entry.facts.get("where") == folder and entry.event != "pruned" for entry in about):
+        if any(entry.facts.get("where") == folder for entry in about):
             held[folder] = ("batch", _batch_until(about, years))
         for entry in about:
             if entry.event in ("verdict", "seal") and entry.facts.get("run"):
@@ -108,9 +113,10 @@ def removed(workspace: Workspace) -> list[str]:
 
 
 def _by_batch(entries: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
+    """What was said of each batch. That something of it may go makes nothing younger: a prune that was killed is done again."""
     found: dict[str, list[LedgerEntry]] = {}
     for entry in entries:
-        if entry.batch is not None:
+        if entry.batch is not None and entry.event != "pruned":
             found.setdefault(entry.batch, []).append(entry)
     return found
 

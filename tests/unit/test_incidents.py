@@ -218,3 +218,31 @@ def test_what_the_ledger_does_not_know_stays(demo: Sealed, monkeypatch: pytest.M
     later = clock.now().replace(year=2099, day=1)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert "does not say how old" in refused(Code.RETENTION, prune, demo.workspace, ["stray"], really=True)
+
+
+def test_a_prune_that_was_killed_is_done_again(demo: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = clock.now().replace(year=clock.now().year + 6, day=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "remove_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prune(demo.workspace, [], really=True)
+    assert [held.path.name for held in prune(demo.workspace, [ID], really=True)] == [ID, "000001"]
+    assert not demo.batch.folder.exists()
+
+
+def test_what_was_pruned_and_made_again_is_told_when_it_is_removed(demo: Sealed) -> None:
+    where = f"batches/{ID}"
+    ledger.append(demo.workspace.ledger, "pruned", batch=ID, what="batch", run=None, where=where)
+    ledger.append(demo.workspace.ledger, "ingested", batch=ID, where=where)
+    shutil.rmtree(demo.batch.folder)
+    assert [what.split(" (")[0] for what in retention.removed(demo.workspace)] == [where]
+
+
+def test_a_run_never_takes_the_number_of_one_that_is_gone(demo: Sealed, tmp_path: Path) -> None:
+    """The ledger would know two of one number, and the newest run would look older than one that was pruned."""
+    shutil.rmtree(demo.workspace.runs)
+    assert judge(demo.workspace, demo.batch).folder.name == "000002"
+    assert export(demo.workspace, ID, tmp_path / "out", "jsonl").is_dir()
+    ledger.append(demo.workspace.ledger, "pruned", batch=ID, what="gate results", run="000007", where="x")
+    assert judge(demo.workspace, demo.batch).folder.name == "000008"
