@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,14 @@ from judging import judge
 
 from pytest_distill import clock
 from pytest_distill.batch.batch import open_batch
+from pytest_distill.contracts.receipts import DriftReport, Flag
 from pytest_distill.errors import DistillError
 from pytest_distill.gates import test_receipts as gates
 from pytest_distill.pipelines.acceptance.run import FIXTURE
 from pytest_distill.pipelines.evidence import stages
 from pytest_distill.policy import workspace as workspaces
 from pytest_distill.policy.workspace import Workspace
-from pytest_distill.stages.origin import origin_of
+from pytest_distill.stages.origin import Origin, origin_of
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,18 @@ def workspace(ran: Path, tmp_path: Path) -> Workspace:
     return workspaces.load(tmp_path / "copy")
 
 
-def refused(workspace: Workspace, gate: Callable[..., None], limits: dict[str, Any] | None = None) -> list[str]:
-    """The figures of a gate on the sft batch that are out of bounds, or cannot be told."""
+def refused(
+    workspace: Workspace,
+    gate: Callable[..., None],
+    limits: dict[str, Any] | None = None,
+    change: Callable[[Origin], Origin] = lambda origin: origin,
+) -> list[str]:
+    """The figures of a gate on the sft batch that are out of bounds, or cannot be told. `change` is made to its origin."""
     batch = open_batch(min(workspace.batches.glob("sft-*")))
 
     def origin(*first: str) -> Any:
-        return origin_of(workspace, batch.id, batch.sha256, first=frozenset(first))
+        found = origin_of(workspace, batch.id, batch.sha256, first=frozenset(first))
+        return None if found is None else change(found)
 
     found = judge(gate, limits=limits, batch=SimpleNamespace(origin=origin), manifest=batch.manifest)  # type: ignore[arg-type]
     holds = {"equals": lambda a, b: a == b, "at_least": lambda a, b: a >= b, "at_most": lambda a, b: a <= b}
@@ -75,8 +83,30 @@ def test_the_share_of_skipped_rows_is_bounded(workspace: Workspace) -> None:
     assert refused(workspace, gates.test_few_rows_were_skipped, {"max_skipped_share": 0.07}) == []
 
 
+def test_an_error_of_a_stage_says_no(workspace: Workspace) -> None:
+    def failed(origin: Origin) -> Origin:
+        first, *others = origin.chain
+        validation = first.validation.model_copy(update={"passed": False, "errors": ("E-MANIFEST: a line was cut off",)})
+        return replace(origin, chain=(first.model_copy(update={"validation": validation}), *others))
+
+    few = {"max_skipped_share": 0.07}
+    assert refused(workspace, gates.test_few_rows_were_skipped, few, failed) == ["errors of the stages"]
+    assert refused(workspace, gates.test_few_rows_were_skipped, few | {"max_errors": 1}, failed) == []
+
+
+def test_a_figure_that_swung_is_told(workspace: Workspace) -> None:
+    flag = Flag(severity="warn", stage="score", kind="swing", message="records out: 40 before, 4 now")
+    report = DriftReport(
+        run_id="000002", prior_run_id="000001", warn_percent=20, severity="warn", run_hash_match=False, stages=(), flags=(flag,)
+    )  # fmt: skip
+    assert refused(workspace, gates.test_no_figure_swung, change=lambda origin: replace(origin, drift=(report,))) == [
+        "warnings of the drift reports"
+    ]
+
+
 def test_without_receipts_every_gate_says_no(workspace: Workspace) -> None:
     shutil.rmtree(workspace.receipts)
+    assert "a stage has written these bytes" in refused(workspace, gates.test_every_stage_left_a_receipt)
     for gate in (
         gates.test_every_stage_left_a_receipt, gates.test_few_rows_were_skipped, gates.test_the_same_input_gave_the_same_output,
         gates.test_no_figure_swung,

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from judging import judge
 
 from pytest_distill.gates import test_blank as blank_gate
+from pytest_distill.gates import test_length as length_gates
+from pytest_distill.gates import test_pairs as pair_gates
 from pytest_distill.gates.measures.blank import blank_field, pseudo_empty
 from pytest_distill.gates.measures.encoding import encoding_fault
 from pytest_distill.gates.measures.ids import repeated_id
@@ -329,3 +331,26 @@ def test_ids_of_any_type(ids, expected):
 def test_pairs_that_differ_in_white_space_and_case_only():
     got = declaration(same_pair).function(series("Yes. ", "4", "No"), series("yes.", "5", "No, never"))
     assert got.to_list() == ["Yes. ", None, None]
+
+
+def test_a_pair_of_one_answer_is_rejected_and_another_is_not():
+    got = judge(pair_gates.test_pairs_differ, same_pair=series("Yes.", None), answer_text=series("Yes.", "4"))
+    assert got.rejected == [True, False]
+
+
+# --- lengths ---
+
+
+@pytest.mark.parametrize(
+    ("gate", "counted", "text", "fitting", "beyond"),
+    [
+        (length_gates.test_answer_length, "answer_tokens", "answer_text", [0, 2048], [2049]),
+        (length_gates.test_prompt_length, "prompt_tokens", "prompt_text", [0, 8192], [8193]),
+        (length_gates.test_document_length, "answer_words", "answer_text", [50, 100_000], [0, 49, 100_001]),
+    ],
+)
+def test_lengths_at_their_bounds_fit_and_beyond_them_do_not(gate, counted, text, fitting, beyond):
+    counts = [*fitting, *beyond]
+    got = judge(gate, **{counted: pl.Series(counts), text: series(*["…"] * len(counts))})
+    assert got.rejected == [False] * len(fitting) + [True] * len(beyond)
+    assert [found.split()[0] for found in got.found] == [str(count) for count in counts]
