@@ -13,6 +13,7 @@ from pytest_distill.release.verdict import EVIDENCE, PUBLIC_EVIDENCE, TOOL, VERD
 
 SEAL = "seal.json"
 GATES_AGAINST = "gates that did not pass"
+NAMED = 8  # of them, in one line: where a gate could not be collected, none has passed
 LEVEL = "DISTILL_ALL_REQUIRED_GATES_PASSED"
 LEVEL_WAIVED = "DISTILL_REQUIRED_GATES_PASSED_OR_WAIVED"
 
@@ -23,7 +24,8 @@ def refusals(record: RunRecord) -> list[str]:
     if record.verdict == "INCOMPLETE":
         reasons.append("the run did not finish")
     if failed := failed_gates(record):
-        reasons.append(f"{GATES_AGAINST}: {', '.join(failed)}")
+        more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        reasons.append(f"{GATES_AGAINST}: {', '.join(failed[:NAMED])}{more}")
     if record.findings:
         reasons.append("; ".join(record.findings))
     elif record.verdict == "FAILED" and not failed:

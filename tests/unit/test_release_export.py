@@ -178,6 +178,14 @@ def test_a_failed_run_names_its_gates(tmp_path: Path) -> None:
     refuse(state, tmp_path / "out", Code.UNSEALED, "run 000001 of demo is FAILED: gates that did not pass: privacy.secrets")
 
 
+def test_a_run_in_which_no_gate_passed_names_a_few(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "ws")
+    gates = tuple(gate_record(f"own.g{number:02}", status="did_not_run") for number in range(30))
+    required = tuple(gate.id for gate in gates)
+    state = judge(workspace, write_batch(workspace.batches / ID), verdict="FAILED", gates=gates, required=required)
+    refuse(state, tmp_path / "out", Code.UNSEALED, "own.g06, own.g07 and 22 more")
+
+
 def test_only_the_newest_run_counts(ready: Sealed, tmp_path: Path) -> None:
     judge(ready.workspace, ready.batch, verdict="FAILED", gates=BLANK_FAILED, required=("text.blank",))
     refuse(ready, tmp_path / "out", Code.UNSEALED, "did not pass: text.blank .an earlier run passed, but only the newest counts")
