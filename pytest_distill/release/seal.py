@@ -21,8 +21,8 @@ LEVEL_WAIVED = "DISTILL_REQUIRED_GATES_PASSED_OR_WAIVED"
 def refusals(record: RunRecord) -> list[str]:
     """Why `record` cannot be sealed, in words; empty when it can. Does not trust the record's own summary of itself."""
     reasons = []
-    if record.verdict == "INCOMPLETE":
-        reasons.append("the run did not finish")
+    if record.verdict == "INCOMPLETE":  # which gates said nothing is no news then: all of them
+        return ["the run did not finish"]
     if failed := failed_gates(record):
         more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
         reasons.append(f"{GATES_AGAINST}: {', '.join(failed[:NAMED])}{more}")

@@ -210,7 +210,7 @@ def test_a_run_that_did_not_finish_counts_as_no(ready: Sealed, tmp_path: Path) -
 
 def test_an_incomplete_record_counts_as_no(ready: Sealed, tmp_path: Path) -> None:
     judge(ready.workspace, ready.batch, verdict="INCOMPLETE", finish=False)
-    refuse(ready, tmp_path / "out", Code.UNSEALED, "is INCOMPLETE: the run did not finish")
+    refuse(ready, tmp_path / "out", Code.UNSEALED, r"is INCOMPLETE: the run did not finish \(an earlier run passed")
 
 
 def test_a_changed_batch_stays(ready: Sealed, tmp_path: Path) -> None:
