@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_distill.contracts.run import DID_NOT_RUN, GateRecord, Status, Waiver
+from pytest_distill.contracts.run import DID_NOT_RUN, NOT_COLLECTED, GateRecord, Status, Waiver
 from pytest_distill.errors import one_line
 from pytest_distill.gating.evidence import Evidence
 from pytest_distill.policy.model import Policy
@@ -39,7 +39,7 @@ def problems(seen: Observation) -> list[str]:
     found = list(seen.findings)
     evidence = seen.evidence
     if seen.calls == 0 and not seen.raised:
-        return [*found, DID_NOT_RUN]
+        return found if NOT_COLLECTED in found else [*found, DID_NOT_RUN]
     failures = evidence.failures() if evidence else []
     found += failures
     # The gate's own failure repeats its figures; anything else that was raised is news.

@@ -112,7 +112,7 @@ def test_first(request, response, quarantine):
 """
         },
     ),
-    Trick("last-failed", "it did not run", before=[], args=["--lf"]),
+    Trick("last-failed", "it was not collected", before=[], args=["--lf"]),
     Trick("failed-first", before=[], args=["--ff"], harmless=True),
     Trick("stepwise", "it did not run", before=["--sw"], args=["--sw"]),
     Trick("stop-at-first", before=[], args=["-x"], harmless=True),
