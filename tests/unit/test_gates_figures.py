@@ -1,4 +1,4 @@
-"""Figures of a whole batch: missing rows, languages that cannot be told, the median answer, each at its bound."""
+"""Figures of a whole batch, each at its bound: missing rows, languages that cannot be told, lengths, copies, density."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from judging import judge
 
 from pytest_distill.gates import test_counts as counts
+from pytest_distill.gates import test_diversity as diversity
+from pytest_distill.gates import test_duplicates as duplicates
 from pytest_distill.gates import test_language as language
 from pytest_distill.gates import test_length as length
 
-HOLDS = {"equals": operator.eq, "at_least": operator.ge, "at_most": operator.le, "below": operator.lt}
+HOLDS = {"equals": operator.eq, "at_least": operator.ge, "at_most": operator.le, "below": operator.lt, "above": operator.gt}
 
 
 def refused(gate: Callable[..., None], limits: dict[str, Any] | None = None, **given: Any) -> list[str]:
@@ -61,3 +63,39 @@ def test_languages_that_cannot_be_told_are_bounded_where_the_policy_says_so() ->
 def test_the_median_answer_lies_below_its_bound() -> None:
     for tokens, figures in ((1023, []), (1024, ["median answer tokens"])):
         assert refused(length.test_median_answer_length, answer_tokens=pl.Series([1, tokens, 5000])) == figures
+
+
+def test_the_share_of_near_duplicates_is_bounded() -> None:
+    near = pl.Series(
+        [{"of": None, "jaccard": None}, {"of": 0, "jaccard": 0.9}, {"of": 0, "jaccard": 1.0}, {"of": None, "jaccard": None}]
+    )
+    given = {"near_duplicate_of": near, "exact_duplicate_of": pl.Series([None, None, 0, None]), "full_text": pl.Series(["…"] * 4)}
+    gate = duplicates.test_near_duplicates
+    assert judge(gate, **given).rejected == [False, True, False, False], "an exact copy is another gate's matter"
+    assert refused(gate, **given) == []
+    assert refused(gate, {"max_duplicate_share": 0.49}, **given) == ["share of near and exact duplicates"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "figures"),
+    [
+        ({}, []),
+        ({"max_near_share": 0.49}, ["share of rows with a neighbour"]),
+        ({"max_cluster_share": 0.49}, ["share of the largest cluster"]),
+        ({"max_self_similarity": 0.16}, ["self-similarity"]),
+        ({"max_source_near_share": 0.99}, ["largest share of a source"]),
+        ({"min_recall": 1.01}, ["recall of neighbours"]),
+    ],
+)
+def test_density_is_bounded(monkeypatch: pytest.MonkeyPatch, limits: dict[str, float], figures: list[str]) -> None:
+    """Two of four rows say the same and come from one source; of six pairs one has the cosine 1, the others 0."""
+    monkeypatch.setattr(diversity, "radius", lambda *_: 0.9)
+    rows = pl.Series([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=pl.Array(pl.Float32, 3))
+    found = refused(
+        diversity.test_diversity_density,
+        {"max_near_share": 0.5, "max_cluster_share": 0.5, **limits},
+        meaning_vector=rows,
+        batch=SimpleNamespace(sources=lambda: pl.Series(["a", "a", "b", "b"])),
+        policy=SimpleNamespace(diversity=None, embedding=None),
+    )
+    assert found == figures
