@@ -129,7 +129,7 @@ def test_code_is_compared_as_code(tmp_path: Path) -> None:
     verdict = judged(tmp_path, ("", OTHER_NAMES), ("", OTHER_TASK), ("What is a mean gap?", "The mean of differences."))
     assert verdict.rejected == [True, False, False]
     assert verdict.found[0] is not None
-    assert verdict.found[0].startswith("code 0 (score ")
+    assert verdict.found[0].startswith("code 1 (score ")
 
 
 def test_an_item_inside_a_long_text_is_found(tmp_path: Path) -> None:
