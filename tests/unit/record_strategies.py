@@ -7,9 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from strategies import COUNT, NAME, NUMBER, SCALAR, SHA, TEXT, URI, maybe, several
 
-from pytest_distill.contracts import (
-    manifest,
-)
+from pytest_distill.contracts import manifest
 from pytest_distill.contracts.attestation import (
     Digest,
     Envelope,

@@ -7,9 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from strategies import COUNT, SHA, TEXT, maybe, several
 
-from pytest_distill.contracts import (
-    stage1,
-)
+from pytest_distill.contracts import stage1
 from pytest_distill.contracts.inspection import Decision, Inspection
 from pytest_distill.contracts.stage1 import (
     Acceptance,
